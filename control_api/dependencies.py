@@ -44,6 +44,7 @@ from mta.ports.suppressions import SuppressionStore
 from mta.ports.sweeps import SweepStore
 from mta.ports.templates import TemplateStore
 from mta.ports.tls_results import TlsResults
+from mta.ports.tracking import EngagementStore
 from mta.ports.undo import Undo, UndoCopyStore
 from mta.ports.webhooks import EndpointOrders
 
@@ -91,6 +92,7 @@ class Dependencies:
     history: History
     history_orders: HistoryOrders
     tls_results: TlsResults
+    engagement: EngagementStore
     webhooks: EndpointOrders
     log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log
     node: str  # this node's name; a rule with `cluster: false` is bound to it

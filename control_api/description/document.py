@@ -175,7 +175,7 @@ def _answer(answer: Answer) -> Schema:
 
 
 def _structs(answer: Answer) -> list[Any]:
-    return [answer.of] if answer.or_of is None else [answer.of, answer.or_of]
+    return [answer.of, *answer.or_of]
 
 
 def _is_json(answer: Answer) -> bool:

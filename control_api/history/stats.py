@@ -10,13 +10,14 @@ from msgspec import UNSET
 from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
+from control_api.history.link_stats import show_links
 from control_api.history.selection import tenant_of
 from control_api.history.tls_stats import show_tls
 from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms
-from control_api.schemas.history_answers import Statistics, Stats, TlsStatistics
+from control_api.schemas.history_answers import LinkStatistics, Statistics, Stats, TlsStatistics
 from control_api.schemas.history_queries import StatsQuery
 from mta.model.events import EventType
 from mta.model.scopes import Scope
@@ -41,6 +42,8 @@ _OF_EVENT: Final = {
     EventType.TRANSIENT_FAILURE: "deferred",
     EventType.REJECTION: "rejected",
     EventType.REINSTATED: "undone",
+    EventType.OPEN: "opened",
+    EventType.CLICK: "clicked",
 }
 # The figure of a delivery that stands so. Deliveries that stand otherwise count as accepted only.
 _OF_STANDING: Final = {
@@ -67,6 +70,8 @@ async def show_stats(request: web.Request) -> web.Response:
     asked = read_query(request, StatsQuery)
     if "tls" in asked.by:
         return await show_tls(request, asked)
+    if "link" in asked.by:
+        return await show_links(request, asked)
     deps, tenant = dependencies.of(request), tenant_of(actor_of(request), asked.tenant)
     now = now_ms()
     until = -(-(now if asked.until is None else asked.until) // HOUR_MS) * HOUR_MS
@@ -153,7 +158,7 @@ STATS: Final = Operation(
     show_stats,
     "showStats",
     "Counts by hour, and by pool, domain, site, tenant, category or tag",
-    (Answer(200, Statistics, "each period, and in it the largest group first", or_of=TlsStatistics),),
+    (Answer(200, Statistics, "each period, and in it the largest group first", or_of=(TlsStatistics, LinkStatistics)),),
     Example("/v1/stats?by=domain&interval=1h"),
     scope=Scope.MESSAGES_READ,
     for_tenants=True,
@@ -161,6 +166,7 @@ STATS: Final = Operation(
     "the hour in which they were accepted, by how they stand now. Such an answer counts the newest "
     f"{_MOST_COUNTED:,} deliveries of the span; `counted_from` says where it ends earlier than the span. "
     "The site of a domain is the newest that was found. "
-    "`by=tls` counts connections by day, domain, host and result of TLS, and takes no other group.",
+    "`by=tls` counts connections by day, domain, host and result of TLS, and takes no other group. "
+    "`by=link` counts clicks in tracked mail by day, tenant and link, those of machines apart, and takes none either.",
     query=StatsQuery,
 )

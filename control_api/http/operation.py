@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     headers: tuple[Parameter, ...] = ()
     media: str = JSON_TYPE
     is_list: bool = False  # of such structs
-    or_of: Any = None  # another struct that the answer may be
+    or_of: tuple[Any, ...] = ()  # other structs that the answer may be
     or_text: bool = False  # or lines of plain text, where they are asked for
     or_media: tuple[str, ...] = ()  # or other forms, where they are asked for
 

@@ -6,10 +6,10 @@ import socket
 
 from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
+from control_api.injection.aids import CallAids
 from control_api.injection.app import access_by, client_app, forwarded_app
 from control_api.injection.door import Door
 from control_api.injection.limits import CallLimits, CallRoom
-from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Planner
 from control_api.injection.ready_mime import ReadyMime
 from mta.runtime.child import Child, cancel_all, run
@@ -39,7 +39,8 @@ def _serving(
     settings = child.settings
     limits = CallLimits.of(settings)
     planner = Planner(limits, ReadyMime(settings.smtp), lambda: parts.guard.table.tenants)
-    door = Door(parts.calls, planner, NamedTemplates(parts.templates), limits, room, settings.node.data_dir)
+    aids = CallAids(parts.templates, parts.tracking_keys, settings.tracking.url)
+    door = Door(parts.calls, planner, aids, limits, room, settings.node.data_dir)
     inside = [one for one in sockets if one.family == socket.AF_UNIX]
     outside = [one for one in sockets if one.family != socket.AF_UNIX]
     most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -13,11 +13,11 @@ from control_api.http.bodies import NDJSON_TYPE
 from control_api.http.middleware import Handler
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
+from control_api.injection.aids import CallAids
 from control_api.injection.answers import Unanswerable, answer, problem_of, replay
 from control_api.injection.keys import key_in, key_problem, keyed, refuse_key
 from control_api.injection.limits import CallLimits, CallRoom
 from control_api.injection.mailerq import plan_injected
-from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Plan, Planner
 from control_api.injection.reading import LARGE, JsonBody, read_json
 from control_api.injection.stream import send_stream
@@ -38,7 +38,7 @@ class Door:
 
     calls: Calls
     planner: Planner
-    templates: NamedTemplates
+    aids: CallAids
     limits: CallLimits
     room: CallRoom
     folder: str  # for answers that are too long for the memory
@@ -51,13 +51,13 @@ async def send_message(request: web.Request) -> web.StreamResponse:
     """Accept the messages of a call."""
     door = request.app[DOOR]
     if request.content_type != NDJSON_TYPE:
-        return await _accept(request, _Form(door.planner.plan, door.planner.places, door.templates))
+        return await _accept(request, _Form(door.planner.plan, door.planner.places, door.aids))
     read_no_query(request)
     refuse_key(request)
     _check_refusal(door)
     with door.room.one_more():
         requester, most = requester_of(actor_of(request)), door.limits.body
-        return await send_stream(request, door.calls, door.planner, door.templates, requester, most, door.folder)
+        return await send_stream(request, door.calls, door.planner, door.aids, requester, most, door.folder)
 
 
 async def inject_message(request: web.Request) -> web.StreamResponse:
@@ -71,15 +71,15 @@ class _Form(NamedTuple):
 
     plan: MakePlan
     places: MakePlan  # of a call whose messages were made before
-    templates: NamedTemplates | None = None  # that such a call may name
+    aids: CallAids | None = None  # that such a call may ask for
 
     async def planned(self, body: JsonBody, actor: Actor, at: int, mark: bytes = b"") -> tuple[Plan, bytes]:
         """`at`: Unix ms from which relative times count; `mark`: the template that the call had before. With the mark
         of its template."""
         plan = self.plan
-        if self.templates is not None and "template" in body.fields:
-            named, mark = await self.templates.marked(body.fields, actor, mark)
-            plan = partial(plan, named=named)
+        if self.aids is not None:
+            aids, mark = await self.aids.marked(body.fields, actor, mark)
+            plan = partial(plan, aids=aids)
         return await _beside(plan, body, actor, at), mark
 
 

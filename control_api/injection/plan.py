@@ -1,9 +1,10 @@
 """From the fields of a call to its messages, and to the place of each recipient in them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from control_api.http.problems import Problem
+from control_api.injection.aids import NO_AIDS, Aids
 from control_api.injection.limits import CallLimits
 from control_api.injection.ready_mime import ReadyMime
 from control_api.injection.schedule import schedule_of
@@ -19,9 +20,6 @@ from mta.model.rules import Rule
 from mta.policy.routing import queue_domain
 from mta.ports.admission import Draft
 from mta.smtp.recipient_list import compared
-
-if TYPE_CHECKING:
-    from mta.content.templating import CompiledTemplate
 
 _MOST_MADE: Final = 64 * 1024 * 1024  # bytes of the messages of a call, where each has a content of its own
 _NO_FROM: Final = "is required; give an address, or an object with email and name"
@@ -94,16 +92,16 @@ class Planner:
         self._mime = mime
         self._tenants = tenants
 
-    def plan(
-        self, fields: Mapping[str, Any], actor: Actor, now_ms: int, named: "CompiledTemplate | None" = None
-    ) -> Plan:
-        """`named`: the template that the call names. Raises BadValue, and Problem 403, 413 and 422."""
+    def plan(self, fields: Mapping[str, Any], actor: Actor, now_ms: int, aids: Aids = NO_AIDS) -> Plan:
+        """Raises BadValue, and Problem 403, 413 and 422."""
         given = SEND.read(fields, "a field of a message")
         to, cc, bcc = (given.get(name) or [] for name in ("to", "cc", "bcc"))
         separate = bool(given.get("separate")) or any(one.data is not None for one in to)
         self._check_recipients(to, cc, bcc, separate)
         asked = _asked(given, actor, now_ms)
-        content = self._drafting(given, cc, asked.tenant, named, any(one.data is not None for one in to))
+        content = self._drafting(given, cc, asked, aids, any(one.data is not None for one in to))
+        if aids.links is not None and not separate and len(to) + len(cc) + len(bcc) > 1:
+            raise BadValue("track", "needs separate: true where a message has several recipients: a pixel is of one")
         drafts, places = _placed(content, to, cc, bcc, separate)
         self._check_sizes(content, drafts)
         return Plan(envelope_sender(given), asked, drafts, places)
@@ -116,16 +114,14 @@ class Planner:
         drafts, places = _placed(Content(None, b"", b""), to, cc, bcc, separate)
         return Plan("", NOTHING_ASKED, drafts, places)
 
-    def head(
-        self, fields: Mapping[str, Any], actor: Actor, now_ms: int, named: "CompiledTemplate | None" = None
-    ) -> "Head":
+    def head(self, fields: Mapping[str, Any], actor: Actor, now_ms: int, aids: Aids = NO_AIDS) -> "Head":
         """A message whose recipients follow it one by one, each with a message of its own. Raises as `plan`."""
         given = SEND.read(fields, "a field of a message")
         for name in ("to", "cc", "bcc"):
             if name in given:
                 raise BadValue(name, "cannot be given here; the recipients are the lines that follow")
         asked = _asked(given, actor, now_ms)
-        return Head(envelope_sender(given), asked, self._drafting(given, (), asked.tenant, named, False))
+        return Head(envelope_sender(given), asked, self._drafting(given, (), asked, aids, False))
 
     def one(self, mime: str | Mapping[str, Any], addressee: Addressee) -> tuple[Sequence[Draft], Sequence[Place]]:
         """A message to one recipient, from MIME or from parts as POST /v1/messages has them. Raises as `plan`."""
@@ -186,30 +182,32 @@ class Planner:
                 raise BadValue(f"{field}.metadata", "needs separate: true, since one message has one set of properties")
 
     def _drafting(
-        self,
-        given: Mapping[str, Any],
-        cc: Sequence[Addressee],
-        tenant: str,
-        named: "CompiledTemplate | None",
-        has_own_data: bool,
+        self, given: Mapping[str, Any], cc: Sequence[Addressee], asked: Injection, aids: Aids, has_own_data: bool
     ) -> Drafting:
         """Subject and texts are templates where there are data. Raises BadValue."""
-        if named is None and "data" not in given and not has_own_data:
+        is_template = aids.named is not None or "data" in given or has_own_data
+        if not is_template and aids.links is None:
             return self._content(given, cc)
-        from control_api.injection.personal import personal_content  # the engine is loaded with the first such call
+        # The engine, and all else that such calls need, is loaded with the first of them.
+        from control_api.injection.personal import Tracking, parts_of, personal_content
+        from mta.content.templating import CompiledTemplate
 
         if "mime" in given:
-            raise BadValue("mime", "cannot be given beside data: only subject, text and html are templates")
-        for name in ("subject", "text", "html") if named is not None else ():
+            raise BadValue("mime", "goes as it is: it cannot be given beside data or track")
+        for name in ("subject", "text", "html") if aids.named is not None else ():
             if name in given:
                 raise BadValue(name, "cannot be given beside template, which has it")
-        if named is None:
+        if aids.named is None:
             _check_parts(given)
         if "sender" not in given:
             raise BadValue("from", _NO_FROM)
-        terms = self._tenants().get(tenant)
+        letter, terms = letter_of(given, cc), self._tenants().get(asked.tenant)
+        template = aids.named or (CompiledTemplate(parts_of(letter)) if is_template else None)
+        tracking = None
+        if aids.links is not None:
+            tracking = Tracking(aids.links, given["track"], asked.tenant, asked.tags, asked.pool or "")
         own = {} if terms is None else dict(terms.vars)
-        return personal_content(letter_of(given, cc), named, given.get("data") or {}, own)
+        return personal_content(letter, template, given.get("data") or {}, own, tracking)
 
     def _content(self, given: Mapping[str, Any], cc: Sequence[Addressee]) -> Content:
         """Raises BadValue."""

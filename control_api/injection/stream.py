@@ -17,8 +17,8 @@ from control_api.access.actor import actor_of
 from control_api.http.bodies import NDJSON_TYPE, parse_json, parse_value
 from control_api.http.problems import Problem
 from control_api.http.times import now_ms
+from control_api.injection.aids import CallAids
 from control_api.injection.answers import refusal, shown
-from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Content, Head, Place, Planner
 from control_api.injection.reading import LARGE, Line, Lines
 from control_api.schemas.message_answers import RemoteReply
@@ -48,7 +48,7 @@ async def send_stream(
     request: web.Request,
     calls: Calls,
     planner: Planner,
-    templates: NamedTemplates,
+    aids: CallAids,
     requester: Requester,
     most: int,
     folder: str,
@@ -63,7 +63,7 @@ async def send_stream(
         accepted, last = "", Part((), ())
         broken = False
         try:
-            async for part in _parts(lines, first[0], calls, planner, templates, requester, actor_of(request)):
+            async for part in _parts(lines, first[0], calls, planner, aids, requester, actor_of(request)):
                 answers.write(b"".join(_encode(one) + b"\n" for one in shown(part.places, part.handed)))
                 accepted = accepted or next((message_text(one.id) for one in part.handed if one.is_accepted), "")
                 last = part if not last.places else last
@@ -85,14 +85,13 @@ async def _parts(
     first: Line,
     calls: Calls,
     planner: Planner,
-    templates: NamedTemplates,
+    aids: CallAids,
     requester: Requester,
     actor: Actor,
 ) -> AsyncIterator[Part]:
     fields = parse_json(_text(first))
     fields = {name: value for name, value in fields.items() if value is not None}
-    named = await templates.of(fields, actor) if "template" in fields else None
-    open_head = partial(planner.head, named=named)
+    open_head = partial(planner.head, aids=await aids.of(fields, actor))
     if len(first.text) > LARGE:
         head = await asyncio.to_thread(open_head, fields, actor, now_ms())
     else:

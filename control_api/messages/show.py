@@ -76,7 +76,7 @@ SHOW = Operation(
     show_message,
     "showMessage",
     "One message with the status of each recipient, or one delivery",
-    (Answer(200, Message, "the record", or_of=Recipient),),
+    (Answer(200, Message, "the record", or_of=(Recipient,)),),
     Example("/v1/messages/$MESSAGE"),
     scope=Scope.MESSAGES_READ,
     for_tenants=True,

@@ -49,6 +49,8 @@ class Stats(Struct, kw_only=True, frozen=True):
     deferred: Count = 0
     rejected: Count = 0
     undone: Count = 0
+    opened: Annotated[Count, Meta(description="opens of tracked mail, each time and by whomever")] = 0
+    clicked: Annotated[Count, Meta(description="clicks in tracked mail, each time and by whomever")] = 0
 
 
 class TlsSessions(Struct, kw_only=True, frozen=True):
@@ -71,6 +73,27 @@ class TlsStatistics(Struct, kw_only=True, frozen=True):
     since: Time = field(name="from")
     until: Time
     stats: list[TlsSessions]
+    truncated: bool
+
+
+class LinkClicks(Struct, kw_only=True, frozen=True):
+    """The clicks on one link of tracked mail on one UTC day."""
+
+    begins: Time
+    tenant: Annotated[str, Meta(description="empty: mail of no tenant")]
+    link: Annotated[str, Meta(description="its address; * = more links than are counted one by one")]
+    clicked: Annotated[Count, Meta(description="by readers, as far as one can tell")]
+    machine_clicked: Annotated[Count, Meta(description="by machines")]
+
+
+class LinkStatistics(Struct, kw_only=True, frozen=True):
+    """The clicks from the day of `from` to that of `until`, the newest day first and in it the most clicks first;
+    `truncated`: there are more than were asked for."""
+
+    as_of: Time
+    since: Time = field(name="from")
+    until: Time
+    stats: list[LinkClicks]
     truncated: bool
 
 

@@ -42,7 +42,7 @@ LIMIT_VALUE: Final = Value(_read_limit, {"type": "integer", "minimum": 1, "maxim
 _SENDER: Final = matching(f"({A_RECIPIENT})?", "is not an address of at most 320 printable ASCII characters")
 _PAGE: Final = matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
 _HOURS: Final = Value(_read_hours, a_text(HOURS))
-_GROUPS: Final = values.several(values.choice(("pool", "domain", "site", "tenant", "category", "tag", "tls")))
+_GROUPS: Final = values.several(values.choice(("pool", "domain", "site", "tenant", "category", "tag", "tls", "link")))
 _A_CATEGORY: Final = matching("[a-z_]{1,40}", "is not a category")
 _STATUSES: Final = values.several(values.choice(Status, "is not a status; there are"))
 
@@ -131,7 +131,7 @@ class StatsQuery(Struct, kw_only=True, frozen=True):
     by: Annotated[
         tuple[str, ...],
         _GROUPS,
-        Meta(description="by pool, domain, site, tenant, category or tag; may repeat. Or tls alone"),
+        Meta(description="by pool, domain, site, tenant, category or tag; may repeat. Or tls alone, or link alone"),
     ] = ()
     interval: Annotated[
         float | None, _HOURS, Meta(description='periods of whole hours, such as "1h"; default: one for the whole span')

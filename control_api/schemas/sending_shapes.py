@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from control_api.schemas import account_values, message_values, sending_values, values
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.reading import Body
-from control_api.schemas.sending_values import Addressee, TemplateName
+from control_api.schemas.sending_values import Addressee, TemplateName, Track
 from mta.content.compose import Attachment, Mailbox
 from mta.content.template_data import Assignments
 from mta.model.status import Status
@@ -109,6 +109,14 @@ class SendBody(Struct, kw_only=True, frozen=True):
         bool,
         Meta(description="true: a rehearsal; it goes through the queues, and the simulation takes it at their end"),
     ] = False
+    track: Annotated[
+        Track | None,
+        sending_values.TRACK,
+        Meta(
+            description="true: opens are heard of by a pixel in html, and clicks by links that lead over tracking.url; "
+            "or an object with opens and clicks. Several recipients need separate or data"
+        ),
+    ] = None
     metadata: Annotated[
         dict[str, str] | None,
         sending_values.METADATA,

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from control_api.schemas import patterns, template_shapes
 from control_api.schemas.message_answers import Recipient
 from control_api.schemas.reading import check_names
-from control_api.schemas.values import TAG, Schema, Value, a_text, read_domain
+from control_api.schemas.values import FLAG, TAG, Schema, Value, a_text, read_domain
 from mta.content.compose import Attachment, Mailbox
 from mta.content.injection_headers import MAX_PROPERTIES, MAX_PROPERTY, MAX_PROPERTY_NAME, MAX_TAGS
 from mta.content.template_data import Assignments, assignments
@@ -52,6 +52,13 @@ class Addressee(NamedTuple):
     problem: BadValue | None = None
     metadata: dict[str, str] | None = None
     data: Assignments | None = None  # for templates
+
+
+class Track(NamedTuple):
+    """The engagement that a call wants to hear of."""
+
+    opens: bool
+    clicks: bool
 
 
 class TemplateName(NamedTuple):
@@ -179,6 +186,15 @@ def _read_template(value: Any, field: str) -> TemplateName:
     name, version = value.get("name"), value.get("version")
     number = None if version is None else template_shapes.VERSION.read(version, f"{field}.version")
     return TemplateName(template_shapes.NAME.read(name, f"{field}.name"), number)
+
+
+def _read_track(value: Any, field: str) -> Track:
+    if isinstance(value, bool):
+        return Track(value, value)
+    if not isinstance(value, dict):
+        raise BadValue(field, 'is neither true nor false, nor an object such as {"opens": true, "clicks": false}')
+    check_names(value, ("opens", "clicks"), "a field of track")
+    return Track(*(FLAG.read(value.get(name, True), f"{field}.{name}") for name in ("opens", "clicks")))
 
 
 def _read_text(value: Any, field: str) -> str:
@@ -352,6 +368,9 @@ TAGS: Final = Value(
     {"anyOf": [{"type": "array", "items": a_text(patterns.LABEL), "maxItems": MAX_TAGS}, a_text(patterns.LABEL)]},
 )
 DATA: Final = Value(_read_data, {"type": "object"})
+TRACK: Final = Value(
+    _read_track, {"anyOf": [{"type": "boolean"}, _object((), opens={"type": "boolean"}, clicks={"type": "boolean"})]}
+)
 TEMPLATE: Final = Value(
     _read_template,
     {"anyOf": [a_text(patterns.NAME), _object(("name",), name=a_text(patterns.NAME), version={"type": "integer"})]},

@@ -110,13 +110,14 @@ class ClientCall:
 
     async def _made(self, drafts: Sequence[Draft], ids: Sequence[MessageId]) -> list[NewMessage | Reply]:
         now_ms = int(self._clock() * 1000)
-        signing = []
-        for place, draft in enumerate(drafts, 1):  # the signatures that are made beside are made together
-            signing.append(self._sign(draft))
+        signing, finished = [], []
+        for place, (draft, message_id) in enumerate(zip(drafts, ids, strict=True), 1):
+            finished.append(draft if draft.finish is None else draft.finish(message_id))
+            signing.append(self._sign(finished[-1]))  # the signatures that are made beside are made together
             if not place % _AT_A_TIME:
                 await asyncio.sleep(0)
         made: list[NewMessage | Reply] = []
-        for draft, message_id, found in zip(drafts, ids, signing, strict=True):
+        for draft, message_id, found in zip(finished, ids, signing, strict=True):
             signed = await found if isinstance(found, asyncio.Future) else found
             made.append(signed if isinstance(signed, Reply) else self._make(draft, signed, message_id, now_ms))
         return made

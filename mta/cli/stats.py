@@ -12,18 +12,22 @@ from mta.http_out.api_client import ApiClient
 
 _FIGURES = (
     "accepted", "delivered", "bounced", "expired", "intercepted", "canceled", "filtered", "throttled", "simulated",
-    "deferred", "rejected", "undone",
+    "deferred", "rejected", "undone", "opened", "clicked",
 )  # fmt: skip
 
-_OF_TLS = ("begins", "domain", "policy", "mx", "result", "sessions")
+_ALONE = {
+    ("tls",): ("begins", "domain", "policy", "mx", "result", "sessions"),
+    ("link",): ("begins", "tenant", "link", "clicked", "machine_clicked"),
+}
 
 
 @commands.command(help="Show how much mail was accepted and how it ended, from history.")
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(["pool", "domain", "site", "tenant", "category", "tag", "tls"]),
-    help="A line for each pool, domain, site, tenant, category or tag; may repeat. tls: connections by result of TLS.",
+    type=click.Choice(["pool", "domain", "site", "tenant", "category", "tag", "tls", "link"]),
+    help="A line for each pool, domain, site, tenant, category or tag; may repeat. tls: connections by result of TLS. "
+    "link: clicks in tracked mail.",
 )
 @click.option("--interval", help='A line for each period of whole hours, such as "1h"; default: one for all.')
 @click.option("--from", "since", help="From the hour of this time, in RFC 3339; default: the last 24 hours.")
@@ -40,8 +44,8 @@ def command(by: tuple[str, ...], since: str | None, limit: int, as_json: bool, *
         if as_json:
             remote.out_json(found["stats"])
             return remote.DONE
-        if by == ("tls",):
-            print_table(_OF_TLS, [[row.get(name, "") for name in _OF_TLS] for row in found["stats"]])
+        if by in _ALONE:
+            print_table(_ALONE[by], [[row.get(name, "") for name in _ALONE[by]] for row in found["stats"]])
             return remote.DONE
         figures = [name for name in _FIGURES if any(row[name] for row in found["stats"])]
         print_table(("begins", *by, *figures), [_row(row, (*by, *figures)) for row in found["stats"]])

@@ -152,6 +152,7 @@ class Draft(NamedTuple):
     rest: bytes  # the empty line and the body
     recipients: tuple[str, ...]
     properties: dict[str, str] | None = None  # besides those that the call asks for
+    finish: "Callable[[MessageId], Draft] | None" = None  # makes header and rest, once the message has its id
 
 
 class Handed(NamedTuple):

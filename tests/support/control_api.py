@@ -54,6 +54,7 @@ from mta.ports.tls_results import TlsDay
 from mta.ports.undo import UndoProgress
 from tests.support.brakes import Brakes
 from tests.support.dkim_keys import domain_check, key_book
+from tests.support.engagement import Engagements
 from tests.support.limit_orders import LimitOrders
 from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
@@ -94,6 +95,7 @@ class Cluster:
         self.stored_pools = ["default"]
         self.pools = Pools()
         self.templates = Templates(self.reach)
+        self.engagement = Engagements()
         self.suppressions = MemorySuppressions()
         self.messages: dict[MessageId, list[DeliveryStatus]] = {}
         self.after_cancel: dict[MessageId, list[DeliveryStatus]] = {}  # what a cancellation makes of them
@@ -775,6 +777,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         workers=1,
         pools=cluster.pools,
         templates=cluster.templates,
+        engagement=cluster.engagement,
         quotas=Quotas(),
         suppressions=cluster.suppressions,
         own_pools={"default": PoolSettings(ips=("192.0.2.1",))},

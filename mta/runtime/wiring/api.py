@@ -47,6 +47,7 @@ from mta.ports.suppressions import SuppressionStore
 from mta.ports.sweeps import SweepStore
 from mta.ports.templates import TemplateStore
 from mta.ports.tls_results import TlsResults
+from mta.ports.tracking import EngagementStore
 from mta.ports.undo import UndoCopyStore
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
@@ -73,6 +74,7 @@ from mta.redis_store.suppression_store import StoredSuppressions
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.template_store import StoredTemplates
 from mta.redis_store.tls_results import StoredTlsResults
+from mta.redis_store.tracking_store import StoredEngagement
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
 from mta.runtime.room import Room
@@ -110,6 +112,7 @@ class ApiParts(NamedTuple):
     limits: LimitReader
     limit_orders: LimitOrderStore
     tls_results: TlsResults
+    engagement: EngagementStore
     sites: SiteLookup
     queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
     load: StoreLoad
@@ -204,6 +207,7 @@ def _of_link(link: Link) -> dict[str, Any]:
         "limits": StoredLimitReader(link),
         "limit_orders": StoredLimitOrders(link),
         "tls_results": StoredTlsResults(link),
+        "engagement": StoredEngagement(link),
         "tail": StoredTail(link, log_lines),
         "tokens": StoredTokens(link),
         "audit": StoredAudit(link),

@@ -17,12 +17,14 @@ from mta.ports.access import Tokens
 from mta.ports.admission import Calls
 from mta.ports.audit import Audit
 from mta.ports.templates import TemplateStore
+from mta.ports.tracking import TrackingKeys
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
 from mta.redis_store.call_keys import StoredCallKeys
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.queues import Queues
 from mta.redis_store.template_store import StoredTemplates
+from mta.redis_store.tracking_store import StoredTrackingKey
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.figures import Figures
@@ -33,6 +35,7 @@ from mta.runtime.wiring.deciders import Suppressions, other_deciders, suppressio
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
+from mta.runtime.wiring.secrets import cluster_sealer
 from mta.runtime.wiring.signing import Signing, open_signing
 from mta.runtime.wiring.sites import site_table
 from mta.timing.loop_watch import LoopWatch
@@ -44,6 +47,7 @@ class InjectParts(NamedTuple):
     calls: Calls
     tokens: Tokens
     templates: TemplateStore
+    tracking_keys: TrackingKeys
     audit: Audit
     admission: GroupCommit
     guard: Guard
@@ -120,7 +124,8 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     if signing is not None:
         figures.join(signing.signer.metrics)
     watch = IntakeWatch(admission, StoreProbe(store.link), room, memory)
+    tracking = StoredTrackingKey(store.link, cluster_sealer(store, settings))
     return InjectParts(
-        taking, StoredTokens(store.link), StoredTemplates(store.link), StoredAudit(store.link), admission, guard,
-        signing, watch, suppressions, queues, store, loop_watch,
+        taking, StoredTokens(store.link), StoredTemplates(store.link), tracking, StoredAudit(store.link), admission,
+        guard, signing, watch, suppressions, queues, store, loop_watch,
     )  # fmt: skip

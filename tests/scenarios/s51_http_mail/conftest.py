@@ -9,6 +9,8 @@ from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.rest import ask
 
+TRACKING = "http://click.example.com/t"
+
 
 class HttpMail(NodeAndSink):
     """Its mail comes over HTTP."""
@@ -28,5 +30,6 @@ class HttpMail(NodeAndSink):
 
 @pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpMail]:
-    with shared(HttpMail(tmp_path_factory.mktemp("s51"), embedded=True, api__inject_listen="127.0.0.1:0")) as made:
+    sets = {"api__inject_listen": "127.0.0.1:0", "tracking__url": TRACKING, "tracking__listen": "127.0.0.1:0"}
+    with shared(HttpMail(tmp_path_factory.mktemp("s51"), embedded=True, **sets)) as made:
         yield made

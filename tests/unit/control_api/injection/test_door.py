@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from control_api.access.actor import ACTOR
 from control_api.http.middleware import answer_problems
 from control_api.injection import limits
+from control_api.injection.aids import CallAids
 from control_api.injection.app import forwarded_app
 from control_api.injection.door import Door
 from control_api.injection.forward import FORWARDER, Forwarder, forward
@@ -27,7 +28,9 @@ from mta.model.outcomes import Class, Reply
 from mta.model.settings import NodeSettings, Settings, SmtpSettings
 from mta.policy.tenant_terms import SUSPENDED
 from mta.ports.admission import Draft, Handed, Requester, SomeEnded
+from tests.support.engagement import TrackingKeys
 from tests.support.scheduling import until
+from tests.support.templates import Templates
 
 FIRST = first_message_id(3, 1_900_000_000_000)
 ACTOR_OF_CALL = Actor(ActorKind.TOKEN, "crm", "192.0.2.9", "t1")
@@ -74,8 +77,8 @@ async def socket(calls: Calls, tmp_path: pathlib.Path) -> AsyncIterator[str]:
     settings = Settings(node=NodeSettings(name="n1"), smtp=SmtpSettings(max_message_size=2048))
     bounds = CallLimits.of(settings)
     planner: Any = Planner(bounds, ReadyMime(settings.smtp))
-    templates: Any = None
-    door = Door(calls, planner, templates, bounds, CallRoom(), str(tmp_path))
+    aids = CallAids(Templates(), TrackingKeys(), "")
+    door = Door(calls, planner, aids, bounds, CallRoom(), str(tmp_path))
     runner = web.AppRunner(forwarded_app(door))
     await runner.setup()
     path = str(tmp_path / "inject.sock")

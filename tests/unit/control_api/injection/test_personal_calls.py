@@ -2,27 +2,34 @@
 
 import email
 import email.policy
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
 from control_api.http.problems import Problem
+from control_api.injection.aids import Aids, CallAids
 from control_api.injection.limits import CallLimits
 from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Plan, Planner
 from control_api.injection.ready_mime import ReadyMime
 from mta.content.templating import CompiledTemplate
+from mta.content.tracking_links import TrackingLinks
 from mta.model.actor import Actor, ActorKind
-from mta.model.errors import BadValue
+from mta.model.errors import BadValue, SealError
+from mta.model.ids import MessageId
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import SmtpSettings
 from mta.model.templates import Template, TemplateParts, TemplateVersion
+from tests.support.engagement import TrackingKeys
 from tests.support.templates import Templates
 
 LIMITS = CallLimits(recipients=1000, recipients_of_message=100, message=1_000_000, body=2_000_000)
 TERMS = {"acme": Rule("t", Selectors(tenant="acme"), kind=Kind.TENANT, vars=(("brand", "Acme"),))}
 PLANNER = Planner(LIMITS, ReadyMime(SmtpSettings()), lambda: TERMS)
 ADMIN = Actor(ActorKind.TOKEN, "admin")
+URL = "https://click.example.com"
+LINKS = TrackingLinks(b"k" * 32, URL)
 ANN = {"email": "ann@example.net", "name": "Ann", "data": {"name": "Ann & Co"}}
 BOB = {"email": "bob@example.net", "data": {"name": "Bob", "shop": "Bob's"}}
 BODY: dict[str, Any] = {
@@ -35,9 +42,12 @@ BODY: dict[str, Any] = {
 }
 
 
-def planned(named: CompiledTemplate | None = None, **fields: Any) -> Plan:
+NO_PARTS: dict[str, Any] = {"subject": None, "text": None, "html": None}
+
+
+def planned(named: CompiledTemplate | None = None, links: TrackingLinks | None = None, **fields: Any) -> Plan:
     body = {name: value for name, value in (BODY | fields).items() if value is not None}
-    return PLANNER.plan(body, ADMIN, 1_700_000_000_000, named)
+    return PLANNER.plan(body, ADMIN, 1_700_000_000_000, Aids(named, links))
 
 
 def read(plan: Plan) -> list[tuple[str, str, list[str]]]:
@@ -177,3 +187,70 @@ async def test_the_published_version_is_used_and_others_by_number() -> None:
     assert (await named.of({"template": "order"}, bound)).parts.subject == "acme's"
     assert (await named.of({"template": "order", "tenant": "acme"}, ADMIN)).parts.subject == "acme's"
     assert await subject() == "v2"
+
+
+async def tracked(**fields: Any) -> list[EmailMessage]:
+    """The messages of a tracked call; the n-th has the id n."""
+    plan = planned(links=LINKS, **({"track": True} | fields))
+    drafts = [
+        draft if draft.finish is None else draft.finish(MessageId(bytes([number]) * 16))
+        for number, draft in enumerate(plan.drafts)
+    ]
+    found = [email.message_from_bytes(one.header + one.rest, policy=email.policy.default) for one in drafts]
+    return [one for one in found if isinstance(one, EmailMessage)]
+
+
+def html_of(message: EmailMessage) -> str:
+    part = message.get_body(("html",))
+    assert part is not None
+    return str(part.get_content())
+
+
+async def test_tracked_messages_have_links_and_pixels_of_their_own() -> None:
+    page = '<p>{{ name }} <a href="https://shop.example/?a=1&amp;b=2">shop</a></p>'
+    found = await tracked(html=page, tags=["news"], tenant="acme")
+    mails = []
+    for message in found:
+        html = html_of(message)
+        mail, _, link = html.partition(f"{URL}/c/")[2].partition('"')[0].partition("/")
+        assert LINKS.read_link(mail, link) == "https://shop.example/?a=1&b=2"
+        assert f'<img src="{URL}/o/{mail}.gif"' in html
+        mails.append(LINKS.read_mail(mail))
+        assert " of " in str(message.get_body(("plain",)))
+    assert [(one.id, one.recipient, one.domain, one.tenant, one.tags) for one in mails if one is not None] == [
+        (bytes([number]) * 16 + b"\0\1", f"{name}@example.net", "example.net", "acme", ("news",))
+        for number, name in enumerate(("ann", "bob"))
+    ]
+
+
+async def test_opens_and_clicks_are_asked_for_one_by_one_and_need_no_data() -> None:
+    page = '<a href="https://shop.example/">{{ shop }}</a>'
+    fields: dict[str, Any] = {"to": "ann@example.net", "data": None, "html": page}
+    (opens,) = await tracked(**fields, track={"clicks": False})
+    (clicks,) = await tracked(**fields, track={"opens": False})
+    assert ('href="https://shop.example/"' in html_of(opens), "/o/" in html_of(opens)) == (True, True)
+    assert (f'href="{URL}/c/' in html_of(clicks), "/o/" in html_of(clicks)) == (True, False)
+    assert "{{ shop }}" in html_of(clicks), "without data nothing is a template"
+    (text,) = await tracked(to="ann@example.net", data=None, html=None)
+    assert not text.is_multipart()
+
+
+async def test_a_call_that_cannot_be_tracked_is_refused() -> None:
+    for fields, field in (
+        ({"to": ["a@b.test", "c@b.test"], "data": None}, "track"),
+        (NO_PARTS | {"to": "a@b.test", "mime": "Subject: x\r\n\r\nx", "data": None}, "mime"),
+    ):
+        with pytest.raises(BadValue) as refused:
+            planned(links=LINKS, track=True, **fields)
+        assert refused.value.field == field
+    off = CallAids(Templates(), TrackingKeys(), "")
+    with pytest.raises(Problem) as problem:
+        await off.of({"track": True}, ADMIN)
+    assert (problem.value.status, problem.value.field) == (422, "track")
+    assert await off.of({"track": False}, ADMIN) == Aids()
+    assert (await CallAids(Templates(), TrackingKeys(), URL).of({"track": {"opens": True}}, ADMIN)).links is not None
+    with pytest.raises(Problem) as problem:
+        await CallAids(Templates(), TrackingKeys(SealError("no key")), URL).of({"track": True}, ADMIN)
+    assert problem.value.status == 503
+    with pytest.raises(BadValue):
+        await off.of({"track": "yes"}, ADMIN)

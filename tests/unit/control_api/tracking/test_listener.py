@@ -1,7 +1,7 @@
 """The listener for opens and clicks, over a store in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -10,37 +10,14 @@ from control_api.tracking.app import PIXEL, Listener
 from control_api.tracking.visits import Visits
 from mta.content.tracking_links import TrackingLinks
 from mta.model.engagement import TrackedMail
-from mta.model.errors import StoreAway
 from mta.model.events import Event
 from mta.model.ids import DeliveryId
-from mta.ports.tracking import LinkCount, LinkDay
+from mta.ports.tracking import LinkCount
+from tests.support.engagement import Engagements
 
 LINKS = TrackingLinks(b"k" * 32, "https://click.example.com")
 AGENT = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0"}
 ADDRESS = "https://shop.example/a?b=c"
-
-
-class Store:
-    """Fulfils ports.tracking.EngagementStore."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.clicks: dict[LinkCount, int] = {}
-        self.away = False
-
-    async def note(self, events: Sequence[Event]) -> None:
-        if self.away:
-            raise StoreAway("no answer")
-        self.events += events
-
-    async def add_clicks(self, day: int, counts: Mapping[LinkCount, int]) -> None:
-        if self.away:
-            raise StoreAway("no answer")
-        for count, many in counts.items():
-            self.clicks[count] = self.clicks.get(count, 0) + many
-
-    async def click_days(self, first: int, last: int) -> list[LinkDay]:
-        return []
 
 
 def mail(made_at: int = 1_700_000_000) -> str:
@@ -49,12 +26,12 @@ def mail(made_at: int = 1_700_000_000) -> str:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> Engagements:
+    return Engagements()
 
 
 @pytest.fixture
-def visits(store: Store) -> Visits:
+def visits(store: Engagements) -> Visits:
     return Visits(store, "n1")
 
 
@@ -65,7 +42,7 @@ async def listener(visits: Visits) -> AsyncIterator[TestClient]:
         yield client
 
 
-async def written(visits: Visits, store: Store) -> list[Event]:
+async def written(visits: Visits, store: Engagements) -> list[Event]:
     """The events, once the visits have been told to stop."""
     stopped = asyncio.Event()
     stopped.set()
@@ -73,11 +50,16 @@ async def written(visits: Visits, store: Store) -> list[Event]:
     return store.events
 
 
+def clicks_of(store: Engagements) -> dict[LinkCount, int]:
+    (clicks,) = store.clicks.values()
+    return clicks
+
+
 def path_of(link: str) -> str:
     return link.removeprefix("https://click.example.com")
 
 
-async def test_an_open_is_an_event_of_its_delivery(listener: TestClient, visits: Visits, store: Store) -> None:
+async def test_an_open_is_an_event_of_its_delivery(listener: TestClient, visits: Visits, store: Engagements) -> None:
     answer = await listener.get(path_of(LINKS.pixel(mail())), headers={"X-Forwarded-For": "192.0.2.9"})
     assert (answer.status, answer.content_type, await answer.read()) == (200, "image/gif", PIXEL)
     assert "no-store" in answer.headers["Cache-Control"]
@@ -92,14 +74,16 @@ async def test_an_open_is_an_event_of_its_delivery(listener: TestClient, visits:
     assert (event.reason, event.seq, event.properties) == ("", 0, {"agent": AGENT["User-Agent"]})
 
 
-async def test_a_click_leads_on_and_is_counted_by_link(listener: TestClient, visits: Visits, store: Store) -> None:
+async def test_a_click_leads_on_and_is_counted_by_link(
+    listener: TestClient, visits: Visits, store: Engagements
+) -> None:
     for _ in range(2):
         answer = await listener.get(path_of(LINKS.click(mail(), ADDRESS)), allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (302, ADDRESS)
         assert answer.headers["Referrer-Policy"] == "no-referrer"
     events = await written(visits, store)
     assert [event.properties and event.properties["link"] for event in events] == [ADDRESS, ADDRESS]
-    assert store.clicks == {LinkCount("acme", ADDRESS, False): 2}
+    assert clicks_of(store) == {LinkCount("acme", ADDRESS, False): 2}
 
 
 async def test_nobody_is_led_to_an_address_that_no_node_wrote(listener: TestClient, visits: Visits) -> None:
@@ -126,7 +110,7 @@ async def test_nobody_is_led_to_an_address_that_no_node_wrote(listener: TestClie
     ],
 )  # fmt: skip
 async def test_visits_of_machines_are_flagged(
-    listener: TestClient, visits: Visits, store: Store, headers: dict[str, str], machine: str
+    listener: TestClient, visits: Visits, store: Engagements, headers: dict[str, str], machine: str
 ) -> None:
     await listener.get(path_of(LINKS.pixel(mail())), headers=headers)
     (event,) = await written(visits, store)
@@ -134,7 +118,7 @@ async def test_visits_of_machines_are_flagged(
 
 
 async def test_a_visit_right_after_the_mail_was_made_is_no_readers(
-    listener: TestClient, visits: Visits, store: Store
+    listener: TestClient, visits: Visits, store: Engagements
 ) -> None:
     await listener.get(path_of(LINKS.pixel(mail(2**40))))
     await listener.head(path_of(LINKS.pixel(mail())))
@@ -151,7 +135,7 @@ async def test_a_link_that_is_reloaded_floods_no_log(listener: TestClient, visit
 
 
 async def test_a_store_that_is_away_keeps_nobody_waiting(
-    listener: TestClient, visits: Visits, store: Store, monkeypatch: pytest.MonkeyPatch
+    listener: TestClient, visits: Visits, store: Engagements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("control_api.tracking.visits._MOST_WAITING", 2)
     store.away = True
@@ -162,10 +146,10 @@ async def test_a_store_that_is_away_keeps_nobody_waiting(
     assert await written(visits, store) == []
     store.away = False
     assert len(await written(visits, store)) == 2
-    assert (len(store.events), store.clicks[LinkCount("acme", ADDRESS, False)]) == (2, 3)
+    assert (len(store.events), clicks_of(store)[LinkCount("acme", ADDRESS, False)]) == (2, 3)
 
 
-async def test_an_address_is_believed_of_a_trusted_proxy_alone(visits: Visits, store: Store) -> None:
+async def test_an_address_is_believed_of_a_trusted_proxy_alone(visits: Visits, store: Engagements) -> None:
     for trusted, seen in ((("127.0.0.0/8", "10.0.0.0/8"), "192.0.2.9"), (("192.0.2.0/24",), "127.0.0.1")):
         app = Listener(LINKS, visits, trusted).app("")
         async with TestClient(TestServer(app), headers=AGENT) as client:

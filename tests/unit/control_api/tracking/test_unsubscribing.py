@@ -13,8 +13,9 @@ from mta.model.engagement import TrackedMail
 from mta.model.ids import DeliveryId
 from mta.model.status import Reason
 from mta.model.suppressions import SuppressionKey
+from tests.support.engagement import Engagements
 from tests.support.suppressions import MemorySuppressions
-from tests.unit.control_api.tracking.test_listener import LINKS, Store, path_of
+from tests.unit.control_api.tracking.test_listener import LINKS, path_of
 
 MAIL = TrackedMail(
     DeliveryId(b"m" * 16 + b"\0\1"), 1_700_000_000, "Ann@example.net", "example.net", "acme", ("t",), "p", "<news>"
@@ -25,8 +26,8 @@ ANN = SuppressionKey("ann@example.net", "acme", "<news>")
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> Engagements:
+    return Engagements()
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def suppressions() -> MemorySuppressions:
 
 
 @pytest.fixture
-async def listener(store: Store, suppressions: MemorySuppressions) -> AsyncIterator[TestClient]:
+async def listener(store: Engagements, suppressions: MemorySuppressions) -> AsyncIterator[TestClient]:
     made = Listener(LINKS, Visits(store, "n1"), ("127.0.0.0/8",))
     app = made.app("", Unsubscribing(LINKS, store, suppressions, "n1", made.address))
     async with TestClient(TestServer(app)) as client:
@@ -43,7 +44,7 @@ async def listener(store: Store, suppressions: MemorySuppressions) -> AsyncItera
 
 
 async def test_get_shows_a_page_and_unsubscribes_nobody(
-    listener: TestClient, store: Store, suppressions: MemorySuppressions
+    listener: TestClient, store: Engagements, suppressions: MemorySuppressions
 ) -> None:
     answer = await listener.get(PATH)
     text = await answer.text()
@@ -57,7 +58,7 @@ async def test_get_shows_a_page_and_unsubscribes_nobody(
 
 @pytest.mark.parametrize("form", ["urlencoded", "multipart"])
 async def test_a_post_unsubscribes_once_without_cookies_and_without_a_redirect(
-    listener: TestClient, store: Store, suppressions: MemorySuppressions, form: str
+    listener: TestClient, store: Engagements, suppressions: MemorySuppressions, form: str
 ) -> None:
     headers = {"X-Forwarded-For": "192.0.2.7"}
     for _ in range(2):
@@ -74,7 +75,7 @@ async def test_a_post_unsubscribes_once_without_cookies_and_without_a_redirect(
 
 @pytest.mark.parametrize("data", [None, {"List-Unsubscribe": "Two-Clicks"}, {"other": "One-Click"}])
 async def test_another_post_is_refused(
-    listener: TestClient, store: Store, suppressions: MemorySuppressions, data: dict[str, str] | None
+    listener: TestClient, store: Engagements, suppressions: MemorySuppressions, data: dict[str, str] | None
 ) -> None:
     assert (await listener.post(PATH, data=data)).status == 400
     assert (store.events, suppressions.kept) == ([], {})
@@ -91,14 +92,14 @@ async def test_no_other_link_of_the_mail_unsubscribes_and_no_forged_one(
 
 
 async def test_while_the_store_is_away_the_provider_is_told_to_come_again(
-    listener: TestClient, store: Store, suppressions: MemorySuppressions
+    listener: TestClient, store: Engagements, suppressions: MemorySuppressions
 ) -> None:
     store.away = True
     answer = await listener.post(PATH, data=ONE_CLICK)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
 
 
-async def test_where_settings_say_so_there_is_an_event_and_no_suppression(store: Store) -> None:
+async def test_where_settings_say_so_there_is_an_event_and_no_suppression(store: Engagements) -> None:
     made = Listener(LINKS, Visits(store, "n1"), ())
     app = made.app("", Unsubscribing(LINKS, store, None, "n1", made.address))
     async with TestClient(TestServer(app)) as client:
