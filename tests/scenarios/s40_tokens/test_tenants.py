@@ -154,6 +154,24 @@ def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
     place.rests("capped", queued=0)
 
 
+def test_a_repeated_message_is_answered_though_the_quota_is_used_up(place: Accounts) -> None:
+    terms(place, "again", want=(201,), quota={"per_day": 1})
+
+    def send(key: str) -> tuple[int, bytes]:
+        with place.node.client() as client:
+            client.mail("from@example.org")
+            client.rcpt("a@again.test")
+            header = f"From: from@example.org\r\nX-MQ-Tenant: again\r\nX-MQ-Idempotency-Key: {key}\r\n"
+            return client.data(f"{header}X-MQ-Tag: again\r\n\r\nhello\r\n".encode())
+
+    code, first = send("one")
+    assert code == 250
+    assert send("two")[0] == 452
+    assert send("one") == (250, first)
+    place.rests("again", accepted=1, delivered=1)
+    place.call("DELETE", "/v1/tenants/again?wait=20s")
+
+
 def test_clients_side_by_side_get_a_quota_once_though_a_worker_is_killed(place: Accounts) -> None:
     terms(place, "shared", want=(201,), quota={"per_day": 60})
     codes: list[int] = []
