@@ -7,6 +7,7 @@ import pytest
 from mta.model.errors import BadValue, OutcomeUnknown, SessionLost, StoreAway, StoreRefuses, StoreUnreached
 from mta.model.ids import delivery_id, delivery_text
 from mta.model.mail import QueueShare
+from mta.model.quotas import Quota
 from mta.model.rule_events import completed_event
 from mta.model.rules import (
     NO_HEAD,
@@ -423,6 +424,7 @@ async def test_a_rule_with_every_field_is_read_as_it_was_written(open_store):
     full = Rule(
         "full", Selectors(tag="full"), 451, "4.7.1", "later", 5, "me", "why", 0, False, 9, Kind.PAUSE, AtTheDoor.REJECT,
         InFlight.FINISH, False, Bound(1), "a-set", "you", 2, "gold", ("a.example",), "acme", "b.example",
+        (("shop", "x"),), Quota(5),
     )  # fmt: skip
     assert all(getattr(full, f.name) != f.default for f in msgspec.structs.fields(Rule) if f.name != "generation")
     put, _ = await store.rules.put(full, "c1")
