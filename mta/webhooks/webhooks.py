@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
-from mta.model.errors import FloodgateError, HistoryError, HistoryNotBegun, StoreError, severity
+from mta.model.errors import FloodgateError, HistoryError, HistoryNotBegun, SealError, StoreError, severity
 from mta.model.webhooks import Endpoint, EndpointFigures
 from mta.ports.history import BEGINNING, Cursor, History
 from mta.ports.secrets import Sealer
@@ -34,6 +34,7 @@ LEASE: Final = 6.0  # seconds
 _TURN: Final = 1.0  # between two looks at the endpoints and their leases
 _KEEP_EVERY: Final = 0.5  # seconds between two writes of the state: an answer of before is never forgotten
 _TELL_EVERY: Final = 1.0
+_OPEN_AGAIN: Final = 10.0  # after a secret could not be opened
 _LAST_ANSWERS: Final = 5.0  # seconds for requests under way when the process stops
 _LATE_MS: Final = 600_000  # events that history learnt so long after they happened are replayed, too
 
@@ -59,6 +60,7 @@ class Webhooks:
         self._store = store
         self._state = state
         self._history = history
+        self._sealer = sealer
         self._node = node
         self._clock = clock
         self._wall = wall
@@ -70,7 +72,7 @@ class Webhooks:
         self._writing = asyncio.Lock()
         self._orders: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[Any]] = []
-        self._told: dict[str, EndpointFigures] = {}
+        self._unopened: dict[str, float] = {}  # id of an endpoint -> when its secret is tried again
         store.on_change(self._alarm.ring)
 
     async def run(self) -> None:
@@ -114,17 +116,34 @@ class Webhooks:
         if changed is not None:
             self._shared = changed
         endpoints = self._shared.endpoints
+        self._unopened = {name: at for name, at in self._unopened.items() if name in endpoints}
         for endpoint_id in [name for name in self._senders if name not in endpoints]:
             await self._senders.pop(endpoint_id).stop(0.0)
             await self._blocking(self._state.forget, endpoint_id)
-        processes = max(1, await self._store.attend(self._node, LEASE))
+        able = [one for one in endpoints.values() if one.id in self._senders or self._can_open(one)]
+        # A process that cannot open some of the secrets does not count: others have a share of these endpoints, too.
+        processes = 1 if self._unopened else max(1, await self._store.attend(self._node, LEASE))
         share = -(-len(endpoints) // processes)
         for endpoint_id in list(self._senders)[share:]:
             await self._senders[endpoint_id].stop(_LAST_ANSWERS)
             await self._let_go(endpoint_id)
-        for endpoint in endpoints.values():
+        for endpoint in able:
             if endpoint.id in self._senders or len(self._senders) < share:
                 await self._lead(endpoint)
+
+    def _can_open(self, endpoint: Endpoint) -> bool:
+        """Whether this node can sign for it; without the cluster's key another node serves it."""
+        if self._clock() < self._unopened.get(endpoint.id, 0.0):
+            return False
+        try:
+            self._sealer.open(endpoint.secret, endpoint.about)
+        except SealError as error:
+            if endpoint.id not in self._unopened:
+                log.error("the webhook %s is not served here: %s", endpoint.id, error)
+            self._unopened[endpoint.id] = self._clock() + _OPEN_AGAIN
+            return False
+        self._unopened.pop(endpoint.id, None)
+        return True
 
     async def _lead(self, endpoint: Endpoint) -> None:
         asked = self._clock()

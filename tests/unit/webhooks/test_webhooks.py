@@ -24,9 +24,9 @@ class Cluster:
         self.posts: dict[str, Posts] = {}
         self._running: dict[str, tuple[Webhooks, asyncio.Task[None]]] = {}
 
-    async def start(self, node: str) -> Webhooks:
+    async def start(self, node: str, seal: OpenSeal | None = None) -> Webhooks:
         posts = self.posts[node] = Posts()
-        webhooks = Webhooks(self.store, self.state, self.history, posts, OpenSeal(), node)
+        webhooks = Webhooks(self.store, self.state, self.history, posts, seal or OpenSeal(), node)
         task = asyncio.get_running_loop().create_task(webhooks.run())
         self._running[node] = webhooks, task
         return webhooks
@@ -101,6 +101,21 @@ async def test_processes_share_the_endpoints(cluster: Cluster) -> None:
     second = await cluster.start("n2")
     await eventually(lambda: (len(first._senders), len(second._senders)) == (2, 2))
     assert not set(first._senders) & set(second._senders)
+
+
+async def test_a_node_without_the_key_of_the_cluster_leaves_endpoints_to_others(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    keyless = OpenSeal()
+    for number in range(4):
+        keyless.broken.add(f"webhook:wh_{number}")
+        await cluster.add(id=f"wh_{number}")
+    without = await cluster.start("n1", keyless)
+    await eventually(lambda: "is not served here" in caplog.text)
+    other = await cluster.start("n2")
+    await eventually(lambda: len(other._senders) == 4)
+    assert not without._senders
+    assert cluster.store.servers == {"n2"}
 
 
 async def test_an_endpoint_that_is_removed_leaves_nothing_behind(cluster: Cluster) -> None:

@@ -1,0 +1,71 @@
+"""Endpoints of a cluster: one node serves each, and another one goes on where a process stood still."""
+
+import contextlib
+import shutil
+import threading
+from pathlib import Path
+
+import psutil
+
+from tests.support.needs import needs
+from tests.support.node import Node, running, until
+from tests.support.postgres import Postgres
+from tests.support.sink_thread import SinkThread
+from tests.support.valkey import Valkey
+from tests.support.webhook_receiver import Reply, WebhookReceiver
+
+MESSAGES = 200
+
+
+@needs("postgres")
+def test_a_node_goes_on_where_the_process_of_another_stood_still(tmp_path: Path) -> None:
+    server = Postgres()
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.remove)
+        server.start()
+        sink, valkey = SinkThread(), Valkey(tmp_path / "valkey")
+        receiver = WebhookReceiver(lambda hook: Reply(wait=0.02))
+        for one in (sink, valkey, receiver):
+            stack.enter_context(running(one))
+        sets = {
+            "delivery__route": sink.address,
+            "history__url": server.url,
+            "webhooks__allow_networks": ["127.0.0.0/8"],
+            "delivery__lease": "60s",
+            "rules__max_staleness": "1s",
+        }
+        first, second = (Node(tmp_path / name, name, redis=valkey.url, workers=1, **sets) for name in ("n1", "n2"))
+        stack.enter_context(running(first))
+        status, made = first.call("POST", "/v1/webhooks", {"url": receiver.url, "tags": ["two"]})
+        assert status == 201, made
+        path = f"/v1/webhooks/{made['id']}"
+        until(lambda: first.call("GET", path)[1].get("node") == "n1", 20.0, "n1 serves it")
+        second.folder.mkdir()
+        shutil.copy(first.folder / "cluster.key", second.folder)
+        stack.enter_context(running(second))
+        sender = threading.Thread(
+            target=lambda: second.send([f"u{number}@two.test" for number in range(MESSAGES)], ("two",))
+        )
+        sender.start()
+        until(lambda: len(receiver.told("two")) >= 50, 20.0, "the first events are told")
+        frozen = _serving(first)
+        frozen.suspend()
+        sender.join()
+        until(lambda: len({record["id"] for record in receiver.told("two")}) == MESSAGES, 40.0, "all of them are told")
+        until(lambda: second.call("GET", path)[1]["node"] == "n2", 20.0, "n2 serves it")
+        ids = [hook.id for hook in receiver.hooks]
+        assert len(ids) - len(set(ids)) <= 64 + 100  # requests under way, and the answers of a second
+        frozen.resume()  # it has not noticed that it lost the endpoint
+        second.send("last@two.test", ("two",))
+        until(lambda: "last@two.test" in [one["recipient"] for one in receiver.told("two")], 20.0, "the last is told")
+        until(lambda: "is served by another process now" in first.errors(), 20.0, "n1 notices")
+        assert [one["recipient"] for one in receiver.told("two")].count("last@two.test") == 1
+        until(lambda: second.call("GET", path)[1]["node"] == "n2", 10.0, "n2 serves it still")
+
+
+def _serving(node: Node) -> psutil.Process:
+    """The process of the node that serves webhooks."""
+    assert node.process is not None
+    children = psutil.Process(node.process.pid).children()
+    (found,) = [child for child in children if "mta.runtime.webhooks" in child.cmdline()]
+    return found
