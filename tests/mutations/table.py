@@ -62,8 +62,8 @@ PERMIT = (
     Mutation(
         "the permit (MAIL): asked again when the content has come",
         _START,
-        "if not connection.usable or not self._rules.may_send_mail():",
-        "if not connection.usable:",
+        "may_begin = self._rules.may_send_mail() and transaction.begins_before > wall_ms()",
+        "may_begin = transaction.begins_before > wall_ms()",
         _T_EGRESS + "a_permit_that_ran_out_while_the_content_was_fetched[pipelined]",
     ),
     Mutation(

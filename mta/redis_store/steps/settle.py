@@ -114,11 +114,8 @@ def settle_call(
         plain = ends and not (
             change.rule or change.uncertain or change.left_rule or change.past_dot_of or change.generation >= 0
         )
-        if plain and not change.late_event:
-            # Members of an enum are keyed by identity: hashing them would cost more than the rest.
-            key: Any = (id(change.ended), change.late_event, change.delivered_late, change.again, not change.event)
-        else:
-            key = (id(change.move), id(change.ended), change.late_event is None, not change.event, _DECISION(change))
+        key = _key(change, plain)
+        if not plain or change.late_event:
             others[len(kind_of) + 1] = _other(change)
         group = groups.get(key)
         if group is None:
@@ -147,6 +144,14 @@ def settle_call(
         rates=_rates(prefix, rates, names),
     )
     return _keys(prefix, session, names), _args(batch, changes, finals)
+
+
+def _key(change: Settlement, plain: bool) -> Any:
+    """Equal for deliveries of one group. Members of an enum are keyed by identity: hashing them would cost more than
+    the rest."""
+    if plain and not change.late_event:
+        return id(change.ended), change.late_event, change.delivered_late, change.again, not change.event
+    return id(change.move), id(change.ended), change.late_event is None, not change.event, _DECISION(change)
 
 
 def _plain_counts(prefix: bytes, groups: Iterable[_Group], kind_of: list[int], names: set[bytes] | None) -> list[Any]:
