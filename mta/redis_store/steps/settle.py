@@ -111,9 +111,7 @@ def settle_call(
     commons: dict[bytes, bytes] = {}
     for change in changes:
         ends = change.move is _END
-        plain = ends and not (
-            change.rule or change.uncertain or change.left_rule or change.past_dot_of or change.generation >= 0
-        )
+        plain = ends and not _is_special(change)
         key = _key(change, plain)
         if not plain or change.late_event:
             others[len(kind_of) + 1] = _other(change)
@@ -144,6 +142,11 @@ def settle_call(
         rates=_rates(prefix, rates, names),
     )
     return _keys(prefix, session, names), _args(batch, changes, finals)
+
+
+def _is_special(change: Settlement) -> bool:
+    """Whether the end of a delivery touches more than its own state and the counters of its tags."""
+    return bool(change.rule or change.uncertain or change.left_rule or change.past_dot_of or change.generation >= 0)
 
 
 def _key(change: Settlement, plain: bool) -> Any:
