@@ -100,18 +100,16 @@ def settle_call(
     *,
     all_keys: bool = True,
 ) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments of the step. `kept`: the digests of common fields that the lane has of this session.
-    `all_keys`: every key that the step may write is named; else only the anchor is."""
+    """Keys (all that the step may write, or the anchor alone) and arguments of the step. `kept`: the digests of common
+    fields that the lane has of this session."""
     names: set[bytes] | None = set() if all_keys else None
     named = set[tuple[int, int]]()  # kinds and holds whose keys are among them
     holds: dict[tuple[bytes, QueueKey, str], int] = {}
     groups: dict[Any, _Group] = {}
     hold_of, kind_of, finals = list[int](), list[int](), list[bytes]()
-    others: dict[int, Other] = {}
-    commons: dict[bytes, bytes] = {}
+    others, commons = dict[int, Other](), dict[bytes, bytes]()
     for change in changes:
-        ends = change.move is _END
-        plain = ends and not _is_special(change)
+        plain = change.move is _END and not _is_special(change)
         key = _key(change, plain)
         if not plain or change.late_event:
             others[len(kind_of) + 1] = _other(change)
@@ -125,7 +123,7 @@ def settle_call(
         hold_of.append(hold)
         kind_of.append(group.number)
         group.tags.extend(change.tags)
-        finals.append(group.status + change.final if ends else b"")
+        finals.append(group.status + change.final if change.move is _END else b"")
         if change.shared is not None and change.shared.digest not in kept:
             commons[change.shared.digest] = change.shared.raw
     batch = Batch(
