@@ -81,7 +81,7 @@ def ulid_text(message: bytes) -> str:
     The last 100 bits are spread over 20 octets by halves, so that each gets 5 of them: a table of pairs of characters
     would be in no cache of the processor by the next message."""
     first, second, high, low = _parts(message)
-    bits = (second & 0xFFFFF) << 128 | _from_bytes(high, "big") << 64 | _from_bytes(low, "big")
+    bits: int = (second & 0xFFFFF) << 128 | _from_bytes(high, "big") << 64 | _from_bytes(low, "big")
     bits = (bits & _HIGH_20) << 12 | bits & _LOW_20
     bits = (bits & _HIGH_10) << 6 | bits & _LOW_10
     bits = (bits & _HIGH_5) << 3 | bits & _LOW_5
