@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from control_api.http.problems import Problem
 from control_api.injection.named_templates import NamedTemplates
 from control_api.schemas.sending_values import TRACK
+from control_api.schemas.values import FLAG
 from mta.model.actor import Actor
 from mta.model.errors import SealError
 from mta.ports.templates import TemplateStore
@@ -21,6 +22,7 @@ class Aids(NamedTuple):
 
     named: "CompiledTemplate | None" = None  # the template that it names
     links: "TrackingLinks | None" = None  # where it is to be tracked
+    unsubscribe: "TrackingLinks | None" = None  # where its messages are to have List-Unsubscribe
 
 
 NO_AIDS = Aids()
@@ -46,16 +48,21 @@ class CallAids:
         if "template" in fields:
             named, mark = await self._templates.marked(fields, actor, mark)
         track = TRACK.read(fields["track"], "track") if "track" in fields else None
-        return Aids(named, await self._tracking() if track is not None and any(track) else None), mark
+        links = await self._linking("track") if track is not None and any(track) else None
+        wanted = "unsubscribe" in fields and FLAG.read(fields["unsubscribe"], "unsubscribe")
+        return Aids(named, links, await self._linking("unsubscribe") if wanted else None), mark
 
-    async def _tracking(self) -> "TrackingLinks":
+    async def _linking(self, field: str) -> "TrackingLinks":
+        """`field` asks for links."""
         from mta.content.tracking_links import TrackingLinks
 
         if not self._url:
-            raise Problem(422, "tracking is off on this node: tracking.url is empty", "track")
+            raise Problem(422, "tracking is off on this node: tracking.url is empty", field)
+        if field == "unsubscribe" and not self._url.startswith("https://"):
+            raise Problem(422, "needs a tracking.url that begins with https:// (RFC 8058)", field)
         if self._links is None:
             try:
                 self._links = TrackingLinks(await self._keys.key(), self._url)
             except SealError as error:
-                raise Problem(503, f"mail cannot be tracked here: {error}", "track") from None
+                raise Problem(503, f"mail can have no links here: {error}", field) from None
         return self._links

@@ -1,13 +1,14 @@
 """From the fields of a call to its messages, and to the place of each recipient in them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from control_api.http.problems import Problem
 from control_api.injection.aids import NO_AIDS, Aids
 from control_api.injection.limits import CallLimits
 from control_api.injection.ready_mime import ReadyMime
 from control_api.injection.schedule import schedule_of
+from control_api.injection.unsubscribing import with_unsubscribe
 from control_api.schemas.inject_shapes import MIME_PARTS
 from control_api.schemas.reading import fields_of
 from control_api.schemas.sending_shapes import SEND
@@ -20,6 +21,9 @@ from mta.model.rules import Rule
 from mta.policy.routing import queue_domain
 from mta.ports.admission import Draft
 from mta.smtp.recipient_list import compared
+
+if TYPE_CHECKING:
+    from mta.content.tracking_links import TrackingLinks
 
 _MOST_MADE: Final = 64 * 1024 * 1024  # bytes of the messages of a call, where each has a content of its own
 _NO_FROM: Final = "is required; give an address, or an object with email and name"
@@ -81,6 +85,7 @@ class Head(NamedTuple):
     sender: str
     asked: Injection
     content: Drafting
+    unsubscribe: "TrackingLinks | None" = None
 
 
 class Planner:
@@ -104,6 +109,8 @@ class Planner:
             raise BadValue("track", "needs separate: true where a message has several recipients: a pixel is of one")
         drafts, places = _placed(content, to, cc, bcc, separate)
         self._check_sizes(content, drafts)
+        if aids.unsubscribe is not None:
+            drafts = with_unsubscribe(drafts, asked, aids.unsubscribe)
         return Plan(envelope_sender(given), asked, drafts, places)
 
     def places(self, fields: Mapping[str, Any], actor: Actor, now_ms: int) -> Plan:
@@ -121,7 +128,8 @@ class Planner:
             if name in given:
                 raise BadValue(name, "cannot be given here; the recipients are the lines that follow")
         asked = _asked(given, actor, now_ms)
-        return Head(envelope_sender(given), asked, self._drafting(given, (), asked, aids, False))
+        content = self._drafting(given, (), asked, aids, False)
+        return Head(envelope_sender(given), asked, content, aids.unsubscribe)
 
     def one(self, mime: str | Mapping[str, Any], addressee: Addressee) -> tuple[Sequence[Draft], Sequence[Place]]:
         """A message to one recipient, from MIME or from parts as POST /v1/messages has them. Raises as `plan`."""
@@ -147,6 +155,8 @@ class Planner:
             addressees = [_without_data(one) for one in addressees]
         drafts, places = _placed(head.content, addressees, (), (), separate=True, goes_on=True)
         self._check_sizes(head.content, drafts)
+        if head.unsubscribe is not None:
+            drafts = with_unsubscribe(drafts, head.asked, head.unsubscribe)
         return drafts, places
 
     def _check_recipients(
@@ -298,6 +308,7 @@ def _asked(given: Mapping[str, Any], actor: Actor, now_ms: int) -> Injection:
         properties=given.get("metadata") or None,
         tenant=tenant_of(given, actor),
         priority=given.get("priority", 0),
+        topic=given.get("topic") or "",
     )
 
 

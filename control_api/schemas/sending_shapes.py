@@ -8,6 +8,7 @@ from control_api.schemas import account_values, message_values, sending_values, 
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.reading import Body
 from control_api.schemas.sending_values import Addressee, TemplateName, Track
+from control_api.schemas.suppression_shapes import TOPIC
 from mta.content.compose import Attachment, Mailbox
 from mta.content.template_data import Assignments
 from mta.model.status import Status
@@ -117,6 +118,16 @@ class SendBody(Struct, kw_only=True, frozen=True):
             "or an object with opens and clicks. Several recipients need separate or data"
         ),
     ] = None
+    topic: Annotated[
+        str | None, TOPIC, Meta(description="subject of the mail, such as news: suppressions may be for a topic alone")
+    ] = None
+    unsubscribe: Annotated[
+        bool,
+        Meta(
+            description="true: the message has List-Unsubscribe for one click (RFC 8058) over tracking.url, which "
+            "suppresses the recipient for tenant and topic. Several recipients need separate or data"
+        ),
+    ] = False
     metadata: Annotated[
         dict[str, str] | None,
         sending_values.METADATA,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import hdrs, web
+from msgspec.structs import replace
 
 from mta.content.tracking_links import TrackingLinks
 from mta.model.engagement import TrackedMail
@@ -13,7 +14,7 @@ from mta.model.errors import StoreError
 from mta.model.events import EventType, about_topic, engagement_event
 from mta.model.status import Reason
 from mta.model.suppressions import Suppressed, Suppression, SuppressionKey
-from mta.policy.addresses import comparable
+from mta.policy.addresses import comparable, domain_of
 from mta.ports.suppressions import SuppressionStore
 from mta.ports.tracking import EngagementStore
 from mta.timing.clock import wall_ms
@@ -93,6 +94,7 @@ class Unsubscribing:
         key = SuppressionKey(comparable(mail.recipient), mail.tenant, mail.topic)
         if store is not None and (known := (await store.find([key])).get(key)) is not None and known.in_force(now):
             return
+        mail = replace(mail, domain=domain_of(key.subject))  # the link leaves it out, to be short
         event = engagement_event(EventType.UNSUBSCRIBE, now, self._node, mail, client, "", {})
         await self._events.note([about_topic(event, mail.topic)])  # first, or one that is repeated had none
         if store is not None:

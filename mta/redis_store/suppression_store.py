@@ -18,6 +18,7 @@ from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 
 _IN_ONE_STEP: Final = 100
+_REMOVED_AT_ONCE: Final = 500  # names in one step: a millisecond
 _IN_ONE_TELLING: Final = 1000
 _PAGE: Final = 1000  # items of a scan
 _RECENT_MS: Final = 15_000  # far longer than an order takes from its announcement to its last write
@@ -44,28 +45,28 @@ class StoredSuppressions:
         for key, value in items:
             shares[share_of(key.subject)] += (key.name, _encode(value), value.expires_at)
 
-        async def keep(share: int) -> int:
-            new = 0
-            for some in _slices(shares[share], 3 * _IN_ONE_STEP):
-                ask = partial(self._link.call_kept, b"suppressions_put", _keys(share), some)
-                new += int(await made_certain(ask, ask, self._link.timeout))
-            return new
+        calls = _calls(shares, 3 * _IN_ONE_STEP)
 
-        return number, sum(await each_lane(shares, keep))
+        async def keep(at: int) -> int:
+            share, some = calls[at]
+            ask = partial(self._link.call_kept, b"suppressions_put", _keys(share), some)
+            return int(await made_certain(ask, ask, self._link.timeout))
+
+        return number, sum(await each_lane(range(len(calls)), keep))
 
     async def remove(self, keys_: Collection[SuppressionKey]) -> int:
         shares: dict[int, list[bytes | str | int]] = defaultdict(list)
         for key in keys_:
             shares[share_of(key.subject)].append(key.name)
 
-        async def drop(share: int) -> int:
-            gone = 0
-            for some in _slices(shares[share], _IN_ONE_STEP):
-                ask = partial(self._link.call_kept, b"suppressions_remove", _keys(share), some)
-                gone += int(await made_certain(ask, ask, self._link.timeout))
-            return gone
+        calls = _calls(shares, _REMOVED_AT_ONCE)
 
-        gone = sum(await each_lane(shares, drop))
+        async def drop(at: int) -> int:
+            share, some = calls[at]
+            ask = partial(self._link.call_kept, b"suppressions_remove", _keys(share), some)
+            return int(await made_certain(ask, ask, self._link.timeout))
+
+        gone = sum(await each_lane(range(len(calls)), drop))
         if gone:
             await self._tell((), gone)
         return gone
@@ -149,6 +150,13 @@ def share_of(subject: str) -> int:
 
 def _keys(share: int) -> tuple[bytes, bytes]:
     return keys.suppressions_key(share), keys.suppression_ends_key(share)
+
+
+def _calls(
+    shares: Mapping[int, Sequence[bytes | str | int]], most: int
+) -> list[tuple[int, Sequence[bytes | str | int]]]:
+    """The arguments of each call, at most so many, with their share."""
+    return [(share, some) for share, args in shares.items() for some in _slices(args, most)]
 
 
 def _slices(items: Sequence[_Item], size: int) -> Iterable[Sequence[_Item]]:

@@ -140,7 +140,7 @@ def as_page(result: dict[str, Any]) -> str:
         "| work | seconds | rows a second |",
         "|---|---|---|",
     ]
-    for name in ("import", "export_ndjson", "export_csv", "dry_run", "removal"):
+    for name in [name for name in ("import", "export_ndjson", "export_csv", "dry_run", "removal") if name in found]:
         lines.append(f"| {name.replace('_', ' ')} | {found[name]['seconds']} | {found[name]['rows_per_s']:,} |")
     worker, api = found["mib"]["worker"], found["mib"]["api"]
     lines += [

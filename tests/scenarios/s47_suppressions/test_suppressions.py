@@ -1,6 +1,7 @@
 """Suppressed recipients get nothing: at acceptance, where their mail waits, and until the suppression is removed."""
 
 import csv
+import email
 import io
 import json
 import urllib.request
@@ -137,3 +138,39 @@ def test_a_bounce_of_an_unknown_recipient_suppresses_the_address_and_a_forced_er
 
     id_ = until(filtered)
     assert record(place, id_) == [("gone@bounce.test", "FILTERED", "hard_bounce", None)]
+
+
+def test_one_click_unsubscribes_from_the_topic_of_the_mail(place: Any) -> None:
+    mail = {
+        "from": "shop@example.org", "to": ["Fred@click.test"], "subject": "News", "html": "<p>Hello</p>",
+        "topic": "news", "unsubscribe": True, "tags": ["click"],
+    }  # fmt: skip
+    assert place.call("POST", "/v1/messages", mail, (202,))["recipients"][0]["recipient"] == "Fred@click.test"
+    (got,) = until(lambda: place.sink.to("click.test"))
+    header = email.message_from_bytes(got.body)
+    assert header["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = header["List-Unsubscribe"].strip()
+    assert link.startswith("<https://click.example.com/u/")
+    there = place.node.ready["tracking"] + link.strip("<>").removeprefix("https://click.example.com")
+    with urllib.request.urlopen(there, timeout=30) as page:
+        assert b"No more mail about news will be sent to Fred@click.test." in page.read()
+    assert place.call("GET", f"{PATH}?domain=click.test")["suppressions"] == [], "a GET unsubscribes nobody"
+    with urllib.request.urlopen(there, b"List-Unsubscribe=One-Click", timeout=30) as answer:
+        assert answer.status == 200
+    (kept,) = place.call("GET", f"{PATH}?domain=click.test")["suppressions"]
+    assert (kept["address"], kept["topic"], kept["reason"]) == ("fred@click.test", "news", "unsubscribe")
+    (line,) = until(lambda: [e for e in place.node.events() if e["type"] == "Unsubscribe"])
+    assert (line["recipient"], line["topic"], line["tags"], line["domain"]) == (
+        "Fred@click.test", "news", ["click"], "click.test",
+    )  # fmt: skip
+    many = mail | {"to": ["fred@click.test", "gus@click.test"]}
+    refused = place.node.call("POST", "/v1/messages", many)
+    assert (refused[0], refused[1]["error"]["field"]) == (422, "unsubscribe")
+
+    def filtered() -> Any:
+        sent = place.call("POST", "/v1/messages", many | {"separate": True}, (202,))["recipients"]
+        return [one.get("status") for one in sent] == ["FILTERED", None]
+
+    until(filtered)
+    sent = place.call("POST", "/v1/messages", mail | {"topic": "orders"}, (202,))["recipients"]
+    assert "status" not in sent[0]
