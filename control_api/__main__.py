@@ -67,6 +67,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         health=health,
         workers=settings.node.workers if "delivery" in settings.node.roles else 0,
         own_pools=settings.pools,
+        tracks=settings.tracks,
         protected_tags=settings.rules.protected_tags,
         own_replies=settings.replies,
         reactions=settings.reactions,

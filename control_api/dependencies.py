@@ -104,6 +104,7 @@ class Dependencies:
     workers: int = 0  # delivery processes that this node should have, 0 = none
     own_pools: Mapping[str, PoolSettings] = field(default_factory=dict)  # of the settings
     protected_tags: tuple[str, ...] = ()  # of the settings
+    tracks: bool = False  # opens and clicks of mail are heard of here
     idempotency_memory: int = 256 * 1024**2  # bytes, of the settings
     retention: float = 86400.0  # seconds, of the settings: how long ended deliveries and removed rules can be read
     turns: Turns = field(default_factory=Turns)

@@ -13,6 +13,7 @@ from control_api.http.operation import Answer, Example, Operation, a_parameter
 from control_api.http.problems import Problem, json_response
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
+from control_api.messages.engagement import with_engagement
 from control_api.messages.record import headed, recipients_of
 from control_api.schemas.message_answers import Message, Recipient
 from control_api.schemas.values import ANY_ID
@@ -36,6 +37,8 @@ async def show_message(request: web.Request) -> web.Response:
         recipients = [one for one in recipients if one.id == delivery]
     if not recipients:
         raise unknown()
+    if (deps := dependencies.of(request)).tracks:
+        recipients = await with_engagement(deps, message, recipients)
     return json_response(recipients[0] if number else headed(message, recipients))
 
 
@@ -80,7 +83,8 @@ SHOW = Operation(
     Example("/v1/messages/$MESSAGE"),
     scope=Scope.MESSAGES_READ,
     for_tenants=True,
-    description="A record comes from the store while it knows the message, and then from history.",
+    description="A record comes from the store while it knows the message, and then from history. On "
+    "a node that tracks mail it has the first open and click by a reader.",
     refusals=(404,),
     path_values=(a_parameter("id", ANY_ID),),
 )

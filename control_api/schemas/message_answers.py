@@ -1,6 +1,8 @@
 """One message as answers show it: the headline, and a record of each recipient."""
 
-from msgspec import UNSET, Struct, UnsetType
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from control_api.schemas.answers import Count, Time
 from mta.model.outcomes import Stage
@@ -55,6 +57,8 @@ class Recipient(Struct, kw_only=True, frozen=True):
     ended_at: Time | UnsetType = UNSET
     updated_at: Time | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
+    opened_at: Annotated[Time | UnsetType, Meta(description="the first open by a reader")] = UNSET
+    clicked_at: Annotated[Time | UnsetType, Meta(description="the first click by a reader")] = UNSET
     uncertain: bool | UnsetType = UNSET
     waits: str | UnsetType = UNSET
     seq: Count | UnsetType = UNSET
