@@ -23,7 +23,7 @@ from mta.timing.clock import wall_seconds
 
 
 class Tracking(NamedTuple):
-    """What the links of the messages of a call are made of."""
+    """The facts that the links in all messages of a call have in common, and how to make these links."""
 
     links: TrackingLinks
     wanted: Track
