@@ -1,4 +1,5 @@
-"""`python -m tests.faults --seeds N`: runs of mail and faults, on files with one node and on PostgreSQL with two."""
+"""`python -m tests.faults --seeds N`: runs of mail and faults; history on files with one node and on PostgreSQL with two,
+and mail that is handed in with idempotency keys."""
 
 import argparse
 import pathlib
@@ -6,6 +7,7 @@ import sys
 import tempfile
 
 from tests.faults.history import HistoryFaults
+from tests.faults.injection import InjectionFaults
 from tests.support.postgres import Postgres
 
 
@@ -16,6 +18,14 @@ def main() -> int:
     given = parser.parse_args()
     failed = 0
     for seed in range(given.first, given.first + given.seeds):
+        with tempfile.TemporaryDirectory(prefix="floodgate-faults-") as folder:
+            try:
+                injection = InjectionFaults(pathlib.Path(folder), seed)
+                injection.run()
+                print(f"seed {seed}, keys: each counted once; killed: {dict(injection.killed)}", flush=True)
+            except AssertionError as error:
+                failed += 1
+                print(f"seed {seed}, keys: FAILED: {error}", flush=True)
         for database in ("sqlite", "postgresql"):
             postgres = Postgres().start() if database == "postgresql" else None
             try:

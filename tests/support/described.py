@@ -1,6 +1,7 @@
 """Requests out of the description of the API: what must be mended in one that is valid by its schema, and why."""
 
 import copy
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -270,12 +271,18 @@ def _one_recipient(case: schemathesis.Case) -> None:
             given.pop("domain", None)
 
 
+def _new_key(case: schemathesis.Case) -> None:
+    if case.headers.get("Idempotency-Key"):
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
+
+
 def _ends(case: schemathesis.Case) -> None:
     if case.path == "/v1/events":
         case.query = {**case.query, "for": "100ms"}
 
 
 CONDITIONS: Final = (
+    Condition("a new key", "an idempotency key stands for one call", _new_key),
     Condition("one place", "selectors of a removal stand in the query or in the body, not in both", _one_place),
     Condition("a pattern", "of a reply entry is an expression that RE2 takes", _usable_entry),
     Condition("a bound", "mail of some selectors cannot be counted; a preview_token is that of a preview", _countable),
