@@ -37,6 +37,10 @@ SEND_MESSAGE: Final = Operation(
     ),
     description="The answer comes when the messages are stored durably, as the 250 of SMTP. A recipient that was not "
     "accepted has `error`; where none was accepted the answer is a refusal. 503: nothing was kept, try again later. "
+    "A call with `Idempotency-Key` that is made again with the same body gets the same answer, with "
+    "`Idempotent-Replay`, and sends nothing twice; one that stopped in the middle (503) goes on where it was. 409: it "
+    "is under way; 422: another body had the key. The key stands for `messages.idempotency_window`, for its token and "
+    "tenant. Streams take no key. "
     "As `application/x-ndjson` the first line is the message without to, cc and bcc, and each line that follows is a "
     "recipient: an address, an object as in `to`, or a record as exports write them. Each gets a message of its own, "
     "and the answer has a line for each, in order. Such a body may have any length.",

@@ -1,5 +1,7 @@
-"""`python -m tests.faults --seeds N`: runs of mail and faults; history on files with one node and on PostgreSQL with two,
-and mail that is handed in with idempotency keys."""
+"""`python -m tests.faults --seeds N`: runs of mail and faults.
+
+History on files with one node and on PostgreSQL with two, and mail that is handed in with idempotency keys.
+"""
 
 import argparse
 import pathlib

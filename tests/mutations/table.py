@@ -2,6 +2,7 @@
 
 from tests.mutations.brakes import BRAKES
 from tests.mutations.client import CLIENT
+from tests.mutations.keys import KEYS
 from tests.mutations.limits import LIMITS
 from tests.mutations.mutation import Mutation
 from tests.mutations.pools import POOLS
@@ -837,4 +838,5 @@ MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
     *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS, *CLIENT, *SCHEDULED, *TEMPLATES,
+    *KEYS,
 )  # fmt: skip
