@@ -143,6 +143,7 @@ async def test_a_call_that_another_process_works_on_is_told_to_come_again(open_s
     await waits.wait()
     assert await refusal(other, recipients(150)) is KeyTrouble.UNDER_WAY
     assert await refusal(one, recipients(150)) is KeyTrouble.UNDER_WAY
+    assert (one.steps.steps, other.steps.steps) == (1, 0)  # nothing was put beside the contents of the first
     gate.set()
     handed = await task
     assert await other.call(recipients(150)) == handed

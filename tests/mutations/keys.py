@@ -84,8 +84,8 @@ KEYS = (
         "keys: known parts are taken out of the batch",
         _BATCH,
         "del self.messages[begin:end], self.done[begin:end]",
-        "pass",
-        _T_COMMIT + "a_batch_of_known_calls_alone_stores_nothing",
+        "del self.messages[begin:end]",
+        _T_COMMIT + "parts_whose_calls_are_known_are_answered_and_the_rest_of_the_batch_is_stored",
     ),
     Mutation(
         "keys: one message of a key at a time",
