@@ -138,6 +138,7 @@ def run(given: Given, root: Path, within: float = 90.0) -> dict[str, Any]:
         return {
             "messages": given.messages,
             "domains": given.domains,
+            "wanted_per_second": round(given.rate, 1),
             "sent_per_second": round(given.messages / (sent - began), 1),
             "seconds": round(ended - began, 1),
             "kept": round(kept, 3),
@@ -239,6 +240,11 @@ def most_in_a_window(mails: list[float], per_minute: int) -> int:
     return worst
 
 
+def _of_sent(found: dict[str, Any]) -> float:
+    """The rate of the good site as a share of its part of the mail that came in."""
+    return float(found["kept"] * found["wanted_per_second"] / found["sent_per_second"])
+
+
 def page(result: dict[str, Any]) -> str:
     """The result for people."""
     found = result["found"]
@@ -258,7 +264,8 @@ def page(result: dict[str, Any]) -> str:
         "",
         f"Statement: {said}. Its books balance.",
         "",
-        f"The good site kept {found['kept']:.2f} of its rate.",
+        f"The good site kept {found['kept']:.2f} of its part of the wanted rate, {found['wanted_per_second']:,.0f} a "
+        f"second; of the mail that came in that is {_of_sent(found):.2f}.",
         "",
         *(
             [f"- {line}" for line in found["wrong"]]

@@ -20,7 +20,7 @@ from tests.providers.sites import SITES, Site, address_of, is_unknown
 CONNECTIONS = 4  # that `too-many-connections` takes
 GREY = 2.0  # seconds for which a recipient is greylisted
 TARPIT = 0.3  # seconds before each reply
-BUSY = 0.1  # seconds before the reply to the dot of `too-many-connections`
+BUSY = 0.02  # seconds before the reply to the dot of `too-many-connections`
 TAKEN = "250 2.0.0 taken"
 
 

@@ -30,7 +30,7 @@ SITES: tuple[Site, ...] = (
     Site("rate", "too-fast", 14, "connections = 20", connections=20),
     Site("crowded", "too-many-connections", 14, "connections = 12", connections=12),
     Site("grey", "greylists", 14),
-    Site("block", "blocks", 12, 'retries = "8s", max_age = "{age}s"'),
+    Site("block", "blocks", 12, 'retries = "{wait}s", max_age = "{age}s"'),
     Site("users", "unknown-users", 16),
     Site("sick", "fails-at-the-dot", 10, "connections = 16", connections=16),
     Site("tarpit", "tarpit", 2, "connections = 40", connections=40),
@@ -66,7 +66,7 @@ def settings(age: int, paced: int) -> str:
     tables = [
         f'{site.name} = {{ mx = "mx.{site.name}.test"{", " + limits if limits else ""} }}'
         for site in SITES
-        for limits in [site.limits.format(age=age, paced=paced)]
+        for limits in [site.limits.format(age=age, wait=max(2, age // 2), paced=paced)]
     ]
     return "{ " + ", ".join(tables) + " }"
 
