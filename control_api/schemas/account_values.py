@@ -55,6 +55,17 @@ def _read_weight(value: Any, field: str) -> int:
     return value
 
 
+def _read_bound(value: Any, field: str) -> int:
+    """0 = there is none."""
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 2.0 is a whole number in JSON
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+        raise BadValue(field, f"is not a whole number from 1 to {MOST}; leave it out for no bound")
+    return value
+
+
 def _read_quota(value: Any, field: str) -> Quota:
     """A bound that is absent or null does not exist."""
     if not isinstance(value, dict):
@@ -62,10 +73,7 @@ def _read_quota(value: Any, field: str) -> Quota:
     for name in value:
         if name not in _BOUNDS:
             raise BadValue(f"{field}.{name[:100]}", f"is not a bound of a quota; there are {', '.join(_BOUNDS)}")
-    for name, given in value.items():
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MOST):
-            raise BadValue(f"{field}.{name}", f"is not a whole number from 1 to {MOST}; leave it out for no bound")
-    quota = Quota(*(value.get(name) or 0 for name in _BOUNDS))
+    quota = Quota(*(_read_bound(value.get(name), f"{field}.{name}") for name in _BOUNDS))
     if quota == Quota():
         raise BadValue(field, f"has no bound; give {' or '.join(_BOUNDS)}, or leave it out")
     return quota
