@@ -132,3 +132,21 @@ def test_a_file_is_carried_octet_by_octet(kind: str) -> None:
     message = read(composed(attachments=(Attachment("f", kind, content),)))
     (one,) = message.iter_attachments()
     assert one.get_payload(decode=True) == content
+
+
+def test_large_files_are_carried_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = (
+        Attachment("a.bin", "application/octet-stream", bytes(range(256)) * 1200),
+        Attachment("logo.png", "image/png", b"\0" * 90_001, "logo"),
+        Attachment("", "text/plain", b"small"),
+    )
+    message = read(composed(html='<img src="cid:logo">', attachments=files))
+    found = {
+        part.get_content_type(): part.get_payload(decode=True) for part in message.walk() if not part.is_multipart()
+    }
+    assert [found[one.content_type] for one in files[:2]] == [one.content for one in files[:2]]
+    assert [one.get_payload(decode=True) for one in message.iter_attachments()] == [files[0].content, b"small"]
+    large = composed(html="x", attachments=files)
+    monkeypatch.setattr("mta.content.compose._LARGE", 10_000_000)
+    small = composed(html="x", attachments=files)
+    assert len(large) == len(small)

@@ -1,5 +1,6 @@
 """From the fields of a call to its messages: who gets which, as what, and which fields are refused."""
 
+import base64
 import email
 import email.policy
 from typing import Any
@@ -11,6 +12,7 @@ from control_api.injection.limits import CallLimits
 from control_api.injection.mailerq import plan_injected
 from control_api.injection.plan import Plan, Planner
 from control_api.injection.ready_mime import ReadyMime
+from control_api.schemas.sending_values import ATTACHMENTS
 from mta.model.actor import Actor, ActorKind
 from mta.model.errors import BadValue
 from mta.model.settings import MessagesSettings, NodeSettings, Settings, SmtpSettings
@@ -189,3 +191,12 @@ def test_a_value_of_mailerq_that_cannot_be_taken_is_named(fields: dict[str, Any]
     with pytest.raises(BadValue) as caught:
         injected(**fields)
     assert caught.value.field == field
+
+
+def test_a_large_attachment_is_decoded_in_pieces_and_padding_stands_at_its_end_only() -> None:
+    content = bytes(range(256)) * 4000
+    text = base64.b64encode(content).decode()
+    value = ATTACHMENTS.read([{"content": text[:76] + "\r\n" + text[76:]}], "attachments")
+    assert value[0].content == content
+    with pytest.raises(BadValue, match="base64"):
+        ATTACHMENTS.read([{"content": "A" * 524_284 + "AA==" + text}], "attachments")
