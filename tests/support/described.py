@@ -219,11 +219,6 @@ def _shown_data(case: schemathesis.Case) -> None:
         case.body["data"] = {name: number for number, name in enumerate(case.body.get("data") or {}) if name.isalpha()}
 
 
-def _a_key_of_its_own(case: schemathesis.Case) -> None:
-    for name in [name for name in case.headers if name.lower() == "idempotency-key"]:
-        del case.headers[name]
-
-
 def _sending_time(case: schemathesis.Case) -> None:
     if case.method == "POST" and case.path == "/v1/messages" and isinstance(case.body, dict):
         given = case.body
@@ -310,7 +305,6 @@ CONDITIONS: Final = (
     Condition("a limit", "is for a pool or for an IP, and limits something", _pool_or_ip),
     Condition("a template", "has a part, and is written in the syntax of one", _some_part),
     Condition("data", "of a mail have no control character and no name of the template language", _shown_data),
-    Condition("an idempotency key", "stands for one call", _a_key_of_its_own),
     Condition("the time of a message", "is one, to come; its window is a schedule in a known zone", _sending_time),
     Condition("a message", "has one content, and is not given up before it is due", _one_content),
     Condition(
