@@ -33,6 +33,12 @@ def _read_address(value: Any, name: str) -> str:
     return comparable(parse_mailbox(f"{composed(local)}@{values.a_labels(domain, name)}", name))
 
 
+def _read_domain(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise BadValue(name, 'is not a domain; give "example.com"')
+    return values.read_domain(value, name)
+
+
 def _read_topic(value: Any, name: str) -> str:
     topic = composed(value.strip(values.BLANKS)) if isinstance(value, str) else ""
     if not 1 <= len(topic.encode(errors="surrogatepass")) <= MOST_TOPIC or not topic.isprintable():
@@ -62,6 +68,7 @@ def _read_limit(value: Any, name: str) -> int:
 
 
 ADDRESS: Final = Value(_read_address, a_text(patterns.RECIPIENT), "give an address, or a domain as domain")
+DOMAIN: Final = Value(_read_domain, a_text(patterns.DOMAIN))
 TOPIC: Final = Value(_read_topic, a_text(patterns.TITLE))
 REASON: Final = values.choice(tuple(reason.value for reason in SUPPRESSED))
 _PLACE: Final = Value(_read_cursor, a_text(_CURSOR))
@@ -72,7 +79,7 @@ class SuppressionBody(Struct, kw_only=True, frozen=True):
     """A recipient, or all of a domain, to which no mail is sent. Give either address or domain."""
 
     address: Annotated[str | None, ADDRESS, Meta(description="it compares without case")] = None
-    domain: Annotated[str | None, values.DOMAIN, Meta(description="every address of exactly this domain")] = None
+    domain: Annotated[str | None, DOMAIN, Meta(description="every address of exactly this domain")] = None
     tenant: Annotated[
         str | None,
         account_values.TENANT_NAME,
@@ -100,7 +107,7 @@ class ImportedBody(SuppressionBody, kw_only=True, frozen=True):
 
 _EITHER: Final = {"oneOf": [{"required": ["address"]}, {"required": ["domain"]}]}
 SUPPRESSION: Final = Body("NewSuppression", SuppressionBody, agreements=(_EITHER,))
-IMPORTED: Final = Body("ImportedSuppression", ImportedBody, ignores=frozenset({"created_by"}), agreements=(_EITHER,))
+IMPORTED: Final = Body("ImportedSuppression", ImportedBody, agreements=(_EITHER,))
 
 
 class ImportBody(Struct, kw_only=True, frozen=True):
@@ -123,9 +130,7 @@ class SuppressionFilter(Struct, kw_only=True, frozen=True):
     """A selection of suppressions."""
 
     address: Annotated[str | None, ADDRESS, Meta(description="exactly this address, without case")] = None
-    domain: Annotated[
-        str | None, values.DOMAIN, Meta(description="this domain, and addresses of exactly this domain")
-    ] = None
+    domain: Annotated[str | None, DOMAIN, Meta(description="this domain, and addresses of exactly this domain")] = None
     tenant: Annotated[str | None, account_values.TENANT_NAME, Meta(description="those of this tenant")] = None
     topic: Annotated[str | None, TOPIC, Meta(description="exactly this topic")] = None
     reason: Annotated[str | None, REASON, Meta(description="exactly this reason")] = None
