@@ -1,6 +1,7 @@
 """The lines that the promise of a forced error rests on, each with a damage and the test that must notice."""
 
 from tests.mutations.brakes import BRAKES
+from tests.mutations.calls import CALLS
 from tests.mutations.client import CLIENT
 from tests.mutations.keys import KEYS
 from tests.mutations.limits import LIMITS
@@ -838,5 +839,5 @@ MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
     *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS, *CLIENT, *SCHEDULED, *TEMPLATES,
-    *KEYS,
+    *KEYS, *CALLS,
 )  # fmt: skip
