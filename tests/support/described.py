@@ -243,7 +243,7 @@ def _one_content(case: schemathesis.Case) -> None:
 
 
 def _tls_by_day(case: schemathesis.Case) -> None:
-    if case.path == "/v1/stats" and "tls" in str(case.query.get("by")):
+    if case.path == "/v1/stats" and any(alone in str(case.query.get("by")) for alone in ("tls", "link")):
         case.query = {name: value for name, value in case.query.items() if name != "interval"}
 
 
@@ -310,7 +310,7 @@ CONDITIONS: Final = (
     Condition(
         "a suppression", "has either an address or a domain, and ends later; a removal names some", _one_recipient
     ),
-    Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
+    Condition("TLS", "is counted by day, in no other interval, and so are clicks of links", _tls_by_day),
     Condition("a webhook", "has an https:// URL unless settings allow another; a replay is of the past", _secure_url),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )
