@@ -220,7 +220,16 @@ def _priority(place: Any, client: Client) -> None:
     assert _inject(place, priority=2).status == 202
 
 
-ABSENT = ("/v1/suppressions", "/v1/externalmtas")
+def _suppressed(place: Any, client: Client) -> None:
+    tag = f"suppressed-{token_hex(4)}"  # another one for each kind of body
+    address = f"{tag}@supp.test"
+    body = {"address": address, "extended": "5.1.1", "description": "gone", "reason": "manual"}
+    assert client.post("/v1/suppressions", body) in (200, 201)
+    assert _inject(place, recipient=address, tags=[tag]).body["recipients"][0]["status"] == "FILTERED"
+    place.rests(tag, accepted=1, filtered=1)
+
+
+ABSENT = ("/v1/externalmtas",)
 
 DEVIATIONS = (
     Deviation("`cluster`", "false unless given", "true unless given: an order holds on all nodes", _cluster),
@@ -285,6 +294,12 @@ DEVIATIONS = (
     Deviation("`ips` of a message", "any number", "one; several are a pool", _one_ip),
     Deviation("times of a message in the past", "an attempt, or a failure", "refused with 400", _times),
     Deviation("`priority` of a message", "up to rabbitmq-maxpriority", "0 (bulk) to 2, else 400", _priority),
+    Deviation(
+        "`/v1/suppressions`",
+        "`value` and `type`; a hit fails with `code`",
+        "`address` or `domain`; a hit ends as `FILTERED`; `extended`, `description` and `expire` are taken",
+        _suppressed,
+    ),
     Deviation(", ".join(f"`{path}`" for path in ABSENT), "there", "404: not in this release", _absent),
     Deviation("a request without a token that is valid", "not said", "401", _rights),
 )
