@@ -13,7 +13,8 @@ from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, UnixCon
 from multidict import CIMultiDict
 
 from control_api.access.actor import ACTOR, actor_of
-from control_api.http.middleware import Handler
+from control_api.http.middleware import REQUEST_ID, Handler
+from control_api.http.problems import REQUEST_ID_HEADER
 from mta.model.actor import Actor
 
 _ACTOR: Final = "X-Floodgate-Actor"
@@ -63,6 +64,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
     try:
         url = f"http://inject{request.rel_url.raw_path_qs}"
         async with request.app[FORWARDER].session.post(url, data=body, headers=headers) as answer:
+            request[REQUEST_ID] = answer.headers.get(REQUEST_ID_HEADER, request[REQUEST_ID])  # the body names it
             response = web.StreamResponse(status=answer.status, headers=_without_ours(answer.headers))
             response.content_length = answer.content_length
             await response.prepare(request)

@@ -31,6 +31,7 @@ DOMAIN_OR_BELOW: Final = rf"(\*\.)?{DOMAIN}"
 _LOCAL_PART: Final = "[A-Za-z0-9_]([A-Za-z0-9_+.-]{0,30}[A-Za-z0-9_])?"
 _MAIL_DOMAIN: Final = rf"({_LABEL}\.){{1,2}}[A-Za-z]{{2,20}}"
 RECIPIENT: Final = rf"{_LOCAL_PART}@{_MAIL_DOMAIN}"
+MAILBOX: Final = rf"{RECIPIENT}|[A-Za-z][ A-Za-z0-9.'-]{{0,20}} <{RECIPIENT}>"
 SIGNING_DOMAIN: Final = _MAIL_DOMAIN
 SENDER: Final = rf"({_LOCAL_PART}|\*)@{_MAIL_DOMAIN}"
 LABEL: Final = rf"[!-)+-~][ -~]{{0,127}}|\*[ -~]{{1,127}}|[^*{_UNTAGGABLE}][^{_UNTAGGABLE}]{{0,31}}"

@@ -20,7 +20,10 @@ class SendBody(Struct, kw_only=True, frozen=True):
     sender: Annotated[
         Mailbox | None,
         sending_values.ADDRESS,
-        Meta(description="author: an address, or an object with email and name; its address is the envelope sender"),
+        Meta(
+            description="author: ann@example.com, Ann <ann@example.com>, or an object with email and name; its address "
+            "is the envelope sender"
+        ),
     ] = field(name="from", default=None)
     envelope_from: Annotated[
         str | None,

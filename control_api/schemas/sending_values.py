@@ -29,6 +29,8 @@ _FIELD_NAME: Final = re.compile(r"[!-9;-~]{1,76}", re.ASCII)
 _TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,60}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,80}", re.ASCII)
 _CONTENT_ID: Final = re.compile(r"[!#-;=?A-Z^-~]{1,200}", re.ASCII)
 _PROPERTY: Final = re.compile(rf"[!-9;-~]{{1,{MAX_PROPERTY_NAME}}}", re.ASCII)
+_NAMED: Final = re.compile(r"\s*([^<>]*?)\s*<([^<>]*)>\s*")  # Ann Example <ann@example.com>, RFC 5322 3.4
+_QUOTED_PAIR: Final = re.compile(r"\\(.)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _OTHER_WAYS: Final = {
@@ -91,7 +93,9 @@ def check_names_in(field: str, given: Mapping[str, Any], known: Collection[str],
 def _parts(value: Any, field: str, known: tuple[str, ...]) -> tuple[str, str, str, Mapping[str, Any]]:
     """The field of an address, the address, the name, and the object that they are from. Raises BadValue."""
     if isinstance(value, str):
-        return field, value, "", {}
+        if (named := _NAMED.fullmatch(value)) is None:
+            return field, value, "", {}
+        return field, named[2], _read_name(_unquoted(named[1]), field), {}
     if not isinstance(value, dict):
         raise BadValue(field, 'is neither an address nor an object such as {"email": "ann@example.com"}')
     check_names_in(field, value, known, "a field of an address")
@@ -99,6 +103,13 @@ def _parts(value: Any, field: str, known: tuple[str, ...]) -> tuple[str, str, st
     if not isinstance(address, str):
         raise BadValue(f"{field}.email", "is required; give an address")
     return f"{field}.email", address, "" if name is None else _read_name(name, f"{field}.name"), value
+
+
+def _unquoted(name: str) -> str:
+    """The text of a quoted string (RFC 5322 3.2.4), or the name itself."""
+    if len(name) < 2 or name[0] != '"' or name[-1] != '"':
+        return name
+    return _QUOTED_PAIR.sub(r"\1", name[1:-1])
 
 
 def _read_name(value: Any, field: str) -> str:
@@ -317,13 +328,13 @@ def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
 
 _ADDRESS_SCHEMA: Final[Schema] = {
     "anyOf": [
-        a_text(patterns.RECIPIENT),
+        a_text(patterns.MAILBOX),
         _object(("email",), email=a_text(patterns.RECIPIENT), name=_NAME_SCHEMA),
     ]
 }
 _ADDRESSEE_SCHEMA: Final[Schema] = {
     "anyOf": [
-        a_text(patterns.RECIPIENT),
+        a_text(patterns.MAILBOX),
         _object(
             ("email",),
             email=a_text(patterns.RECIPIENT),

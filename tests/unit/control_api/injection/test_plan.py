@@ -47,6 +47,28 @@ def read(draft: Any) -> Any:
     return email.message_from_bytes(draft.header + draft.rest, policy=email.policy.default)
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("Shop <shop@example.com>", "Shop"),
+        ('"Smith, \\"Ann\\"" <shop@example.com>', 'Smith, "Ann"'),
+        ("Käthe's Shop<shop@example.com>", "Käthe's Shop"),
+        (" <shop@example.com> ", ""),
+    ],
+)
+def test_an_address_may_have_a_name_before_it(given: str, name: str) -> None:
+    made = plan(**{"from": given, "to": [given]})
+    (draft,) = made.drafts
+    assert (made.sender, draft.recipients) == ("shop@example.com", ("shop@example.com",))
+    (author,) = read(draft)["From"].addresses
+    assert (author.display_name, author.addr_spec) == (name, "shop@example.com")
+
+
+@pytest.mark.parametrize("given", ["Shop <shop>", "A <a@b.test>, B <b@b.test>", "A\r\nBcc: x <a@b.test>", "Shop <>"])
+def test_a_name_does_not_make_an_address(given: str) -> None:
+    assert refused(**{"from": given})[0] == "from"
+
+
 def test_to_and_cc_are_named_and_bcc_is_not() -> None:
     made = plan(to=["ann@example.net", {"email": "bob@example.net", "name": "Bob"}], cc="cc@x.test", bcc=["b@x.test"])
     (draft,) = made.drafts
