@@ -56,6 +56,7 @@ class Process:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
+        self._is_up = False  # the process that runs now has said that it is ready
 
     @property
     def pid(self) -> int | None:
@@ -113,6 +114,7 @@ class Process:
     async def _hear_ready(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is not None and await process.stdout.readline() == b"ready\n":
             self.ready.set()
+            self._is_up = True
 
     async def _until_it_stalls(self) -> float:
         """Return once its event loop has stood still for longer than the lease; the seconds for which it has."""
@@ -123,6 +125,7 @@ class Process:
                 return seconds
 
     async def _spawn(self) -> asyncio.subprocess.Process:
+        self._is_up = False
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # imports nothing from the current folder
@@ -162,7 +165,8 @@ class Process:
             self._kill()
 
     def hang_up(self) -> None:
-        if self._process is not None and self._process.returncode is None:
+        """Have it open its files anew. One that still starts opens them anyway, and would die of the signal."""
+        if self._is_up and self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGHUP)
 
     async def gone(self, seconds: float) -> None:

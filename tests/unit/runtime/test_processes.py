@@ -51,6 +51,25 @@ async def test_a_child_that_does_not_drain_is_killed(started, caplog: pytest.Log
         os.kill(pid, 0)
 
 
+async def test_a_child_gets_a_hang_up_only_when_it_is_ready(started, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the signal would end it."""
+    sent: list[int] = []
+    monkeypatch.setattr(asyncio.subprocess.Process, "send_signal", lambda process, number: sent.append(number))
+    process = started()
+    async with asyncio.timeout(20.0):
+        while process.pid is None:
+            process.hang_up()
+            await asyncio.sleep(0.001)
+        process.hang_up()
+        assert sent == []
+        await process.ready.wait()
+    process.hang_up()
+    assert sent == [signal.SIGHUP]
+    monkeypatch.undo()
+    process.drain()
+    await process.gone(0.1)
+
+
 async def test_a_child_whose_end_is_not_heard_of_is_waited_for_within_bounds(
     started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
