@@ -1,15 +1,12 @@
 """The time at which the messages of a call are to be sent, and the window in which they may."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from mta.content.injection_headers import MAX_PAST
+from mta.content.due_time import check_due, parse_due
 from mta.model.errors import BadValue
 from mta.model.sending_window import SendingWindow
-from mta.model.units import LAST_MS, parse_time
 from mta.policy.schedule import UTC
-
-AT_ONCE: Final = "leave it out to send the message at once"
 
 
 class Asked(NamedTuple):
@@ -25,11 +22,9 @@ def schedule_of(given: Mapping[str, Any], now_ms: int) -> Asked:
     if (delay := given.get("delay")) is not None:
         if given.get("send_at") is not None:
             raise BadValue("delay", "cannot be combined with send_at; give one of them")
-        due_at = min(now_ms + round(float(delay) * 1000), LAST_MS)
+        due_at = check_due(now_ms + round(float(delay) * 1000), "delay", now_ms)
     elif (moment := given.get("send_at")) is not None:
-        due_at = parse_time(moment, "send_at", now_ms)
-        if due_at < now_ms - MAX_PAST * 1000:
-            raise BadValue("send_at", f"is more than {MAX_PAST // 60} minutes past; {AT_ONCE}")
+        due_at = parse_due(moment, "send_at", now_ms)
     return Asked(due_at, _window(given))
 
 

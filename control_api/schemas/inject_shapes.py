@@ -152,3 +152,5 @@ INJECT = Body(
     others={"type": "string", "pattern": "^[ -~]{0,200}$"},
     most_others=MAX_PROPERTIES,
 )
+# Fields of features that Floodgate has not, except one whose value may be a secret.
+UNSUPPORTED: Final = frozenset(name for name, field in INJECT.fields().items() if field.value is _OFF) - {"smarthost"}

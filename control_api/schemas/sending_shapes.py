@@ -89,7 +89,9 @@ class SendBody(Struct, kw_only=True, frozen=True):
         float | None, values.DURATION, Meta(description="how long it waits before it is sent; at most 10 years")
     ] = None
     send_at: Annotated[
-        str | None, values.MOMENT, Meta(description="when it is sent: RFC 3339, or +2h from now; instead of delay")
+        str | None,
+        values.MOMENT,
+        Meta(description="when it is sent: RFC 3339, or +2h from now, within 10 years; instead of delay"),
     ] = None
     window: Annotated[
         str | None,

@@ -12,7 +12,7 @@ from mta.model.errors import BadValue
 from mta.model.ids import DeliveryId, delivery_id, parse_id, parse_message_id
 from mta.model.mail import QueueKey
 from mta.model.text import composed
-from mta.model.units import parse_duration
+from mta.model.units import LONGEST_DURATION, parse_duration
 from mta.policy.routing import queue_domain
 from mta.ports.parked import ParkedPlace
 from mta.ports.queue_work import PagePlace, WorkPlace
@@ -26,7 +26,6 @@ MAX_IN_SET: Final = 10_000  # rules that one call changes
 MAX_MATCHES: Final = 9_999_999_999
 LONGEST_WAIT: Final = 600.0  # seconds
 LONGEST_STREAM: Final = 24 * 3600.0  # seconds
-_MAX_DURATION: Final = 10 * 365 * 86400  # seconds
 BLANKS: Final = " \t"  # around a text they do not count, as in a header
 
 _TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -155,8 +154,8 @@ def _read_moment(value: Any, field: str) -> str:
 def _read_duration(value: Any, field: str) -> float:
     """Seconds, more than 0."""
     seconds = parse_duration(value, field)
-    if not 0 < seconds <= _MAX_DURATION:
-        raise BadValue(field, f"must be more than 0 and at most {_MAX_DURATION} s")
+    if not 0 < seconds <= LONGEST_DURATION:
+        raise BadValue(field, f"must be more than 0 and at most {LONGEST_DURATION} s")
     return seconds
 
 
@@ -356,7 +355,7 @@ _PARKED_CURSOR: Final = re.compile(patterns.PARKED_CURSOR)
 _WORK_CURSOR: Final = re.compile(patterns.WORK_CURSOR)
 _NO_DOMAIN: Final = 'is not a domain; give "example.com", or "*.example.com" for its subdomains'
 _TAG_LIST: Final = {"type": "array", "items": a_text(patterns.LABEL), "minItems": 1, "maxItems": MAX_TAGS}
-_LONG: Final = {"type": "integer", "minimum": 1, "maximum": _MAX_DURATION}
+_LONG: Final = {"type": "integer", "minimum": 1, "maximum": LONGEST_DURATION}
 
 FLAG = Value(_read_flag, {"anyOf": [{"type": "boolean"}, a_text(patterns.FLAG)]}, "give true or false")
 CODE = Value(_read_code, {"anyOf": [*code_schema("2")["anyOf"], *code_schema("45")["anyOf"]]}, _CODES)

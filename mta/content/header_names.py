@@ -4,6 +4,7 @@ All names here are without their prefix; except where a name is shown, they are 
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Final
 
 _SHOWN: Final = (
@@ -24,7 +25,6 @@ _UNSUPPORTED: Final = frozenset((
 _BEGINS: Final = "smarthost"  # MailerQ: hostname, port, username, password
 _ENDS: Final = "queue"  # MailerQ: results, failure, success, retry
 _SHORTEST: Final = 3  # letters of a name that may be a mistyped one
-_WITHOUT_HYPHENS: Final = {name.replace("-", ""): shown for name, shown in KNOWN.items()}
 
 
 def is_unsupported(name: str) -> bool:
@@ -36,16 +36,25 @@ def is_unsupported(name: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def nearest(name: str) -> str:
-    """The known name, as it is shown, that an unknown one is a single slip away from; "" = none.
+    """The known name, as it is shown, that an unknown one is a single slip away from; "" = none."""
+    return "" if name in KNOWN else nearest_of(name, KNOWN)
+
+
+def nearest_of(name: str, known: Mapping[str, str]) -> str:
+    """As `nearest`, of names that `known` has in lower case, each with what is shown for it.
 
     A slip is one letter too many, too few or wrong, two neighbours swapped, or hyphens and underscores put elsewhere.
-    Names of two letters are left alone: nearly everything is near them."""
-    if name in KNOWN or len(name) < _SHORTEST:
-        return ""
-    plain = name.replace("-", "").replace("_", "")
-    if plain in _WITHOUT_HYPHENS:
-        return _WITHOUT_HYPHENS[plain]
-    return next((shown for known, shown in KNOWN.items() if _is_one_slip(name, known)), "")
+    Names of two letters have no slips: nearly everything is near them."""
+    lowered = name.lower()
+    if lowered in known or len(name) < _SHORTEST:
+        return known.get(lowered, "")
+    plain = _plain(lowered)
+    alike = next((shown for one, shown in known.items() if _plain(one) == plain), "")
+    return alike or next((shown for one, shown in known.items() if _is_one_slip(lowered, one)), "")
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "")
 
 
 def _is_nearly_secret(name: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from mta.content.due_time import check_due, parse_due
 from mta.content.header_block import MAX_FIELDS, split_fields
 from mta.content.header_names import is_unsupported, nearest
 from mta.model.errors import BadValue
@@ -22,7 +23,7 @@ from mta.model.injection import NOTHING_ASKED, Hold, Injection
 from mta.model.shares import HIGHEST, TENANT
 from mta.model.suppressions import MOST_TOPIC
 from mta.model.text import composed
-from mta.model.units import LAST_MS, parse_duration, parse_time
+from mta.model.units import parse_duration, parse_time
 
 MAX_TAGS = 64
 MAX_TAG = 128  # bytes of UTF-8
@@ -31,7 +32,6 @@ MAX_PROPERTY = 1024  # bytes of UTF-8
 MAX_PROPERTY_NAME = 128
 MAX_RETRIES = 100
 MAX_VALUE = 4096  # octets as written, with folds and encoded words: decoding these takes time by the square of it
-MAX_PAST = 600  # seconds that a time may lie in the past: clocks differ, and mail waits before it is handed in
 _LONGEST_RETRY = 30 * 86400
 _LONGEST_NAME = 255  # octets with the prefix; the names of properties are held to less
 _REMEMBERED = 1024  # bytes of fields whose result is cached
@@ -54,12 +54,11 @@ def read_injection(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[s
 
 
 def held(asked: Injection, hold: Hold, now_ms: int) -> Injection:
-    """With the time of release that MAIL asks for. Raises BadValue: the header asks for one, too, or it is past."""
+    """With the time of release that MAIL asks for. Raises BadValue: the header asks for one, too, or it is
+    out of bounds."""
     if asked.due_at is not None:
         raise BadValue("X-MQ-Delayed", f"is given beside {hold.parameter} of MAIL; give one of them")
-    due_at = hold.until or min(now_ms + hold.seconds * 1000, LAST_MS)
-    if due_at < now_ms - MAX_PAST * 1000:
-        raise BadValue(hold.parameter, f"is more than {MAX_PAST // 60} minutes past; leave it out to send it at once")
+    due_at = check_due(hold.until or now_ms + hold.seconds * 1000, hold.parameter, now_ms)
     found: Injection = msgspec.structs.replace(asked, due_at=due_at)
     return found
 
@@ -260,9 +259,7 @@ class _Reader:
         self.sender = value[1:-1] if value.startswith("<") and value.endswith(">") else value
 
     def _delayed(self, shown: str, value: str) -> None:
-        self.due_at = parse_time(value, shown, self.now_ms)
-        if self.due_at < self.now_ms - MAX_PAST * 1000:
-            raise BadValue(shown, f"is more than {MAX_PAST // 60} minutes past; remove it to send the message at once")
+        self.due_at = parse_due(value, shown, self.now_ms)
 
     def _max_deliver_time(self, shown: str, value: str) -> None:
         self.expires_at = parse_time(value, shown, self.now_ms)

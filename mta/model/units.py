@@ -36,6 +36,7 @@ _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?", re.
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _FIRST_MS = -62135596800000  # 0001-01-01T00:00:00.000Z
+LONGEST_DURATION = 10 * 365 * 86400  # seconds, of all that a client may set
 LAST_MS = 253402300799999  # 9999-12-31T23:59:59.999Z: no later time can be written
 
 

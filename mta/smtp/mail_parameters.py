@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from mta.model.errors import BadValue
 from mta.model.injection import Hold
-from mta.model.units import parse_time
+from mta.model.units import LONGEST_DURATION, parse_time
 from mta.smtp import replies
 from mta.smtp.grammar import parse_parameters
 
@@ -53,8 +53,8 @@ def _hold(seconds: str | None, until: str | None) -> Hold | None:
     if seconds is not None:
         if until is not None:
             raise BadValue("HOLDFOR", "cannot be combined with HOLDUNTIL")
-        if not seconds.isdigit() or len(seconds) > _HOLD_DIGITS or not int(seconds):
-            raise BadValue("HOLDFOR", f"takes a number of seconds, 1 to {'9' * _HOLD_DIGITS}")
+        if not seconds.isdigit() or len(seconds) > _HOLD_DIGITS or not 1 <= int(seconds) <= LONGEST_DURATION:
+            raise BadValue("HOLDFOR", f"takes a number of seconds, 1 to {LONGEST_DURATION}")
         return Hold("HOLDFOR", seconds=int(seconds))
     if until is None:
         return None

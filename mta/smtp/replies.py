@@ -1,6 +1,7 @@
 """Replies of the server side as bytes: one code per line, 7 bits, at most 512 octets (RFC 5321 4.2, 4.5.3.1.5)."""
 
 from mta.model.outcomes import Reply
+from mta.model.units import LONGEST_DURATION
 
 MAX_REPLY_LINE = 512
 
@@ -38,8 +39,8 @@ def render_extensions(hostname: str, max_message_size: int, is_submission: bool)
     ).encode()
 
 
-# The largest values that RFC 4865 can write: no message waits too long for the queue.
-LONGEST_HOLD = "999999999 9999-12-31T23:59:59Z"
+# RFC 4865 4: the longest wait, and the latest time that can be written; the wait bounds times, too.
+LONGEST_HOLD = f"{LONGEST_DURATION} 9999-12-31T23:59:59Z"
 
 
 OK = b"250 2.0.0 ok\r\n"

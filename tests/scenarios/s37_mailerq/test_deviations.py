@@ -204,6 +204,22 @@ def _unsupported(place: Any, client: Client) -> None:
         assert _inject(place, **{field: False}).status == 202
 
 
+def _mistaken(place: Any, client: Client) -> None:
+    for field in ("Tags", "tag", "simulate", "send_at", "tenant", "idempotency_key"):
+        answer = _inject(place, **{field: "x"})
+        assert (answer.status, answer.body["error"]["field"]) == (400, field)
+    assert _inject(place, customer="x").status == 202
+
+
+def _both_times(place: Any, client: Client) -> None:
+    time = "2050-01-01 00:00:00"
+    assert _inject(place, delayed=time, nextattempt=time).body["error"]["field"] == "delayed"
+
+
+def _far_away(place: Any, client: Client) -> None:
+    assert _inject(place, nextattempt="9999-12-31 00:00:00").body["error"]["field"] == "nextattempt"
+
+
 def _one_ip(place: Any, client: Client) -> None:
     assert _inject(place, ips=["192.0.2.1", "192.0.2.2"]).body["error"]["field"] == "ips"
     assert _inject(place, ips=[]).status == 400
@@ -291,8 +307,17 @@ DEVIATIONS = (
         "refused with 400, unless false or empty",
         _unsupported,
     ),
+    Deviation(
+        "other fields of a message",
+        "properties",
+        "properties; 400 for a name that is one letter or its case away from a known one, "
+        "and for names of `POST /v1/messages` and of headers",
+        _mistaken,
+    ),
+    Deviation("`delayed` beside `nextattempt`", "not said", "refused with 400", _both_times),
     Deviation("`ips` of a message", "any number", "one; several are a pool", _one_ip),
     Deviation("times of a message in the past", "an attempt, or a failure", "refused with 400", _times),
+    Deviation("first attempt in more than 10 years", "not said", "refused with 400", _far_away),
     Deviation("`priority` of a message", "up to rabbitmq-maxpriority", "0 (bulk) to 2, else 400", _priority),
     Deviation(
         "`/v1/suppressions`",

@@ -82,6 +82,7 @@ def test_mail_asks_for_its_release_by_a_parameter_or_by_a_header():
     assert submit(b"A: b\r\n\r\n", hold=Hold("HOLDUNTIL", until=NOW + 5))[0].due_at == NOW + 5
     both = submit(b"X-MQ-Delayed: +1h\r\n\r\n", hold=Hold("HOLDFOR", seconds=90))[0]
     past = submit(b"A: b\r\n\r\n", hold=Hold("HOLDUNTIL", until=NOW - 601_000))[0]
-    for reply, field in ((both, "X-MQ-Delayed"), (past, "HOLDUNTIL")):
+    late = submit(b"A: b\r\n\r\n", hold=Hold("HOLDUNTIL", until=NOW + 3651 * 86_400_000))[0]
+    for reply, field in ((both, "X-MQ-Delayed"), (past, "HOLDUNTIL"), (late, "HOLDUNTIL")):
         assert isinstance(reply, Reply)
         assert (reply.code, reply.enhanced, reply.text.startswith(field)) == (550, "5.6.0", True)

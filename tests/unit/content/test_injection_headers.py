@@ -278,6 +278,13 @@ def test_i4_a_due_time_long_past_is_refused(text):
         ask(f"X-MQ-Delayed: {text}")
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "+3651d"])
+def test_i4_a_due_time_more_than_ten_years_away_is_refused(text):
+    assert ask("X-MQ-Delayed: +3650d").due_at == NOW + 3650 * DAY
+    with pytest.raises(BadValue, match="more than 10 years away"):
+        ask(f"X-MQ-Delayed: {text}")
+
+
 @pytest.mark.parametrize(
     ("content", "left", "tags"),
     [

@@ -204,6 +204,9 @@ def test_the_parts_of_a_message_of_mailerq_are_composed() -> None:
         ({"maxattempts": -1}, "maxattempts"),
         ({"retries": [0]}, "retries"),
         ({"nextattempt": "soon"}, "nextattempt"),
+        ({"nextattempt": "9999-12-31 23:59:59"}, "nextattempt"),
+        ({"delayed": "2001-01-01 00:00:00"}, "delayed"),
+        ({"delayed": "2030-03-18 18:00:00", "nextattempt": "2030-03-18 18:00:00"}, "delayed"),
         ({"maxdelivertime": "2001-01-01 00:00:00"}, "maxdelivertime"),
         ({"smarthost": {"hostname": "x"}}, "smarthost"),
         ({f"own{n}": "x" for n in range(33)}, "body"),
@@ -213,6 +216,42 @@ def test_a_value_of_mailerq_that_cannot_be_taken_is_named(fields: dict[str, Any]
     with pytest.raises(BadValue) as caught:
         injected(**fields)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Tags", "did you mean tags?"),
+        ("tag", "did you mean tags?"),
+        ("nextAttempt", "did you mean nextattempt?"),
+        ("next_attempt", "did you mean nextattempt?"),
+        ("delay", "did you mean nextattempt?"),
+        ("send_at", "did you mean nextattempt?"),
+        ("envelope_from", "did you mean envelope?"),
+        ("max_age", "did you mean maxdelivertime?"),
+        ("ip", "did you mean ips?"),
+        ("Subject", "did you mean mime?"),
+        ("DKIM", "did you mean dkim?"),
+        ("Smarthosts", "did you mean smarthost?"),
+        ("simulate", "is a field of POST /v1/messages"),
+        ("simulated", "is a field of POST /v1/messages"),
+        ("tenant", "is a field of POST /v1/messages"),
+        ("topic", "is a field of POST /v1/messages"),
+        ("metadata", "is a field of POST /v1/messages"),
+        ("idempotency_key", "is a header, Idempotency-Key"),
+        ("Idempotency-Key", "is a header, Idempotency-Key"),
+    ],
+)
+def test_a_field_that_may_be_meant_as_an_order_is_no_property_of_a_message_of_mailerq(name: str, words: str) -> None:
+    with pytest.raises(BadValue) as caught:
+        injected(**{name: "x"})
+    assert caught.value.field == name
+    assert caught.value.reason.startswith(words)
+
+
+def test_other_fields_are_properties_of_a_message_of_mailerq() -> None:
+    names = ("customer", "date", "time", "form", "test", "keys", "id", "order", "campaign", "list", "user_id", "source")
+    assert injected(**dict.fromkeys(names, "x")).asked.properties == dict.fromkeys(names, "x")
 
 
 def test_a_large_attachment_is_decoded_in_pieces_and_padding_stands_at_its_end_only() -> None:
