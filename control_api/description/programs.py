@@ -110,7 +110,10 @@ PROGRAMS: Final = (
     Program("Send a message, look at it, take it back", "", "sh", _SEND),
     Program(
         "Write to those who were spared",
-        "A forced error has kept a wrong message from them. The export of its deliveries is the list of recipients.",
+        "A forced error has kept a wrong message from them. The export of its deliveries is the list of recipients. Do "
+        "not repeat a stream that broke off: those who have mail would get it again. Send the rest only, which is the "
+        "list without the recipients of `GET /v1/tags/again/deliveries`; or make calls of up to 1,000 recipients, each "
+        "with an `Idempotency-Key`, which may be repeated.",
         "sh",
         _SPARED,
     ),

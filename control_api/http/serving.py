@@ -44,6 +44,7 @@ class ApiProtocol(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # None turns it off
             max_line_size=_LONGEST,
             max_field_size=_LONGEST,
+            auto_decompress=False,  # no body may be compressed: the check of it answers with 415
         )
         self._connections = connections
         self._refusals = refusals

@@ -78,7 +78,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
 
 def _headers(request: web.Request) -> CIMultiDict[str]:
-    found = CIMultiDict({name: request.headers[name] for name in _ASKED if name in request.headers})
+    found = CIMultiDict((name, value) for name in _ASKED for value in request.headers.getall(name, ()))
     found[_ACTOR] = _encode(actor_of(request)).decode()
     return found
 

@@ -40,10 +40,14 @@ SEND_MESSAGE: Final = Operation(
     "A call with `Idempotency-Key` that is made again with the same body gets the same answer, with "
     "`Idempotent-Replay`, and sends nothing twice; one that stopped in the middle (503) goes on where it was. 409: it "
     "is under way; 422: another body had the key. The key stands for `messages.idempotency_window`, for its token and "
-    "tenant. Streams take no key. "
+    "tenant. "
     "As `application/x-ndjson` the first line is the message without to, cc and bcc, and each line that follows is a "
     "recipient: an address, an object as in `to`, or a record as exports write them. Each gets a message of its own, "
-    "and the answer has a line for each, in order. Such a body may have any length.",
+    "and the answer has a line for each, in order. Such a body may have any length. A stream takes no key: "
+    "one that is cut off may have sent mail to some of its recipients, and a repeat sends it to them again. Its answer "
+    "comes once it has been read, and names who has mail; without an answer, history has them by a tag of the stream's "
+    "own (`GET /v1/tags/{tag}/deliveries`). Where a recipient must not get two, make calls of up to "
+    "`messages.max_batch` (1,000) recipients instead, with `separate` and a key each.",
     scope=Scope.MESSAGES_SEND,
     for_tenants=True,
     refusals=(*BODY_REFUSALS, 409, 422),

@@ -106,7 +106,8 @@ class Planner:
         asked = _asked(given, actor, now_ms)
         content = self._drafting(given, cc, asked, aids, any(one.data is not None for one in to))
         if aids.links is not None and not separate and len(to) + len(cc) + len(bcc) > 1:
-            raise BadValue("track", "needs separate: true where a message has several recipients: a pixel is of one")
+            words = "needs separate: true where a message has several recipients: a pixel is of one"
+            raise Problem(422, words, "track")
         drafts, places = _placed(content, to, cc, bcc, separate)
         self._check_sizes(content, drafts)
         if aids.unsubscribe is not None:

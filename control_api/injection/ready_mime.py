@@ -28,7 +28,7 @@ class ReadyMime:
         if taken:
             name = taken.partition(b":")[0].decode("ascii", "replace")
             raise BadValue(field, f"has the injection header {name}; give what it asks for as a field of the body")
-        if block == b"\r\n":
+        if block in (b"", b"\r\n"):
             raise BadValue(field, "has no header; it begins with header fields, then an empty line")
         if has_received(block, MAX_RECEIVED):
             raise BadValue(field, f"has {MAX_RECEIVED} Received headers: the message goes in circles")

@@ -77,7 +77,11 @@ class SendBody(Struct, kw_only=True, frozen=True):
         Meta(description="the whole message, header and body, instead of subject, text, html, headers, attachments"),
     ] = None
     separate: Annotated[
-        bool, Meta(description="true: each recipient of to gets a message of its own, whose To names nobody else")
+        bool,
+        Meta(
+            description="true: each recipient of to gets a message of its own, whose To names nobody else; an address "
+            "that is there twice gets two. Without it each address gets one"
+        ),
     ] = False
     tags: Annotated[tuple[str, ...] | None, sending_values.TAGS, Meta(description="labels; at most 64")] = None
     pool: Annotated[str | None, values.POOL, Meta(description="IP pool, or @<ip>; default smtp.default_pool")] = None

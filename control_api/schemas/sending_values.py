@@ -204,7 +204,7 @@ def _read_track(value: Any, field: str) -> Track:
         return Track(value, value)
     if not isinstance(value, dict):
         raise BadValue(field, 'is neither true nor false, nor an object such as {"opens": true, "clicks": false}')
-    check_names(value, ("opens", "clicks"), "a field of track")
+    check_names_in(field, value, ("opens", "clicks"), "a field of track")
     return Track(*(FLAG.read(value.get(name, True), f"{field}.{name}") for name in ("opens", "clicks")))
 
 
@@ -252,7 +252,13 @@ def _check_field_name(name: str, where: str) -> None:
 def _read_attachments(value: Any, field: str) -> tuple[Attachment, ...]:
     if not isinstance(value, list) or len(value) > _MAX_ATTACHMENTS:
         raise BadValue(field, f"is not a list of at most {_MAX_ATTACHMENTS} attachments")
-    return tuple(_read_attachment(one, f"{field}[{at}]") for at, one in enumerate(value))
+    found = tuple(_read_attachment(one, f"{field}[{at}]") for at, one in enumerate(value))
+    seen: set[str] = set()
+    for at, one in enumerate(found):
+        if one.content_id and one.content_id in seen:
+            raise BadValue(f"{field}[{at}].content_id", "is that of another attachment, too; give each its own")
+        seen.add(one.content_id)
+    return found
 
 
 def _read_attachment(value: Any, field: str) -> Attachment:

@@ -128,7 +128,7 @@ def test_k12_without_a_token_only_requests_to_this_machine_are_answered_on_loopb
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
-@pytest.mark.parametrize("path", ["/v1/errors", "/healthz"])
+@pytest.mark.parametrize("path", ["/v1/errors", "/v1/messages", "/healthz"])
 def test_k4_a_body_that_is_not_coded_as_it_says_is_no_fault_of_ours(place: Any, coding: str, path: str):
     head = b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + BEARER + b"\r\nContent-Type: application/json\r\n"
     body = b"this is not compressed at all, whatever"

@@ -202,6 +202,11 @@ async def test_more_calls_than_there_is_room_for_are_asked_to_come_again(
     assert (await ask(api, BODY))[0] == 202
 
 
+async def test_two_keys_of_a_call_are_refused(api: TestClient) -> None:
+    status, body, _ = await ask(api, BODY, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
+    assert (status, body["error"]["field"]) == (400, "Idempotency-Key")
+
+
 async def test_bodies_are_bounded_and_of_one_type(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     status, body, _ = await ask(api, BODY | {"text": "x" * 3000})
     assert (status, body["error"]["field"]) == (413, "body")

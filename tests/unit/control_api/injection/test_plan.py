@@ -92,6 +92,16 @@ def test_separate_messages_name_one_recipient_each_and_share_the_body() -> None:
     assert made.places[2].addressee.problem.field == "to[2]"
 
 
+def test_an_address_that_is_given_twice_gets_a_message_for_each_time_only_where_they_are_separate() -> None:
+    assert len(plan(to=["ann@example.net", "ann@example.net"], separate=True).drafts) == 2
+    (draft,) = plan(to=["ann@example.net", "ann@EXAMPLE.net"]).drafts
+    assert draft.recipients == ("ann@example.net",)
+
+
+def test_attachments_without_a_content_id_are_as_many_as_wanted() -> None:
+    assert len(ATTACHMENTS.read([{"content": "YQ=="}, {"content": "YQ==", "content_id": ""}], "attachments")) == 2
+
+
 def test_the_envelope_sender_is_the_author_unless_another_is_given() -> None:
     assert plan().sender == "shop@example.com"
     assert plan(envelope_from="bounces@example.com").sender == "bounces@example.com"
@@ -145,6 +155,12 @@ def test_the_tenant_of_a_token_wins() -> None:
         ({"tags": ["t", "a\nb"]}, "tags[1]"),
         ({"priority": 3}, "priority"),
         ({"max_age": 0}, "max_age"),
+        (
+            {"attachments": [{"content": "YQ==", "content_id": "a"}, {"content": "Yg==", "content_id": "a"}]},
+            "attachments[1].content_id",
+        ),
+        ({"track": {"x": True}}, "track.x"),
+        ({"mime": "", "subject": None, "text": None}, "mime"),
         ({"mime": "no header\r\n", "subject": None, "text": None}, "mime"),
         ({"mime": "X-MQ-Tag: a\r\n\r\nx", "subject": None, "text": None}, "mime"),
     ],
