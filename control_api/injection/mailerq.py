@@ -4,6 +4,7 @@ A field that a client may have meant as an order is refused: as a property it wo
 would leave.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -51,6 +52,7 @@ def plan_injected(planner: Planner, fields: Mapping[str, Any], actor: Actor, now
     known = fields_of(INJECT.struct)
     given = INJECT.read({name: value for name, value in fields.items() if name in known}, "a field of a message")
     others = {name: _as_text(value) for name, value in fields.items() if name not in known}
+    properties = read_metadata(others, "body") or None
     _refuse_mistaken(others)
     asked = Injection(
         tags=given.get("tags") or (),
@@ -60,7 +62,7 @@ def plan_injected(planner: Planner, fields: Mapping[str, Any], actor: Actor, now
         max_attempts=given.get("maxattempts"),
         retries=given.get("retries") or (),
         simulated=actor.simulates,
-        properties=read_metadata(others, "body") or None,
+        properties=properties,
         tenant=tenant_of({}, actor),
         priority=given.get("priority", 0),
     )
@@ -72,11 +74,17 @@ def plan_injected(planner: Planner, fields: Mapping[str, Any], actor: Actor, now
 def _refuse_mistaken(names: Iterable[str]) -> None:
     """Raises BadValue for the first name by which a client may have asked for more than a property."""
     for name in names:
-        meant = _HARMLESS.get(name.lower()) or nearest_of(name, _MEANT)
+        meant = _meant(name)
         if meant in _OF_OTHER_CALLS:
             raise BadValue(name[:100], f"{_OF_OTHER_CALLS[meant]}, or give the property another name")
         if meant:
             raise BadValue(name[:100], f"did you mean {meant}? Rename or remove it")
+
+
+@functools.lru_cache(maxsize=1024)
+def _meant(name: str) -> str:
+    """The name that a client may have meant; "" = none."""
+    return _HARMLESS.get(name.lower()) or nearest_of(name, _MEANT)
 
 
 def _due_at(given: Mapping[str, Any], now_ms: int) -> int | None:

@@ -72,7 +72,8 @@ INJECT_MESSAGE: Final = Operation(
         },
         202,
     ),
-    description="Fields that are not named here become properties of the message.",
+    description="Fields that are not named here become properties of the message. Those that look like an order are "
+    "refused: names a letter or its case away from one here, and those of `POST /v1/messages` and of headers.",
     scope=Scope.MESSAGES_SEND,
     for_tenants=True,
     refusals=(*BODY_REFUSALS, 409, 422),
