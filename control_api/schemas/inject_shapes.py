@@ -97,9 +97,7 @@ _MIME_TEXT: Final = a_text("Subject: [ -~]{0,60}\\r\\n\\r\\n[ -~]{0,60}\\r\\n")
 _RECIPIENT = Value(_read_recipient, a_text(patterns.RECIPIENT), "give an address")
 _MIME = Value(_read_mime, {"anyOf": [_MIME_TEXT, _MIME_OBJECT]}, "give the message as MIME")
 _IPS = Value(_read_ips, {"type": "array", "items": a_text(patterns.ADDRESS), "minItems": 1, "maxItems": 1})
-_TIME = Value(
-    _read_time, a_text("20[3-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8]) ([01][0-9]|2[0-3]):[0-5][0-9]:00")
-)
+_TIME = Value(_read_time, a_text("203[0-5]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8]) ([01][0-9]|2[0-3]):[0-5][0-9]:00"))
 _ATTEMPTS = Value(_read_attempts, {"type": "integer", "minimum": 0, "maximum": _MOST_ATTEMPTS})
 _RETRIES = Value(
     _read_retries,

@@ -239,7 +239,8 @@ def _one_content(case: schemathesis.Case) -> None:
         kept = {name: value for name, value in case.body.items() if name not in left_out}
         case.body = {**kept, "from": "shop@example.com", "to": ["ann@example.net"], "text": "x"}
     if case.path == "/v1/inject" and isinstance(case.body, dict):
-        case.body.pop("maxdelivertime", None)
+        for name in ("maxdelivertime", "delayed"):
+            case.body.pop(name, None)
 
 
 def _tls_by_day(case: schemathesis.Case) -> None:
