@@ -8,8 +8,8 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from mta.http_out.allowed_addresses import is_public
 from mta.policy.mta_sts import LARGEST_POLICY
+from mta.policy.public_addresses import is_public
 from mta.ports.delivery import Resolver
 from mta.ports.mta_sts import Fetched
 

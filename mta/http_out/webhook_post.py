@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -9,9 +10,11 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from mta.http_out.allowed_addresses import AddressRefused, guarded
+from mta.http_out.allowed_addresses import AddressRefused, GuardedSockets, guarded
 from mta.ports.webhooks import PostAnswer
 from mta.timing.clock import wall_seconds
+
+log = logging.getLogger(__name__)
 
 _LARGEST: Final = 64 * 1024  # bytes of an answer after which the connection is closed
 _KEEP_ALIVE: Final = 30.0  # seconds
@@ -23,7 +26,8 @@ class WebhookPoster:
 
     def __init__(self, allow_networks: Sequence[str], timeout: float) -> None:
         """`timeout`: seconds for a whole request."""
-        self._allow = [ipaddress.ip_network(network) for network in allow_networks]
+        allow = [ipaddress.ip_network(network) for network in allow_networks]
+        self._sockets = {scheme: GuardedSockets(allow, only_allowed=scheme != "https") for scheme in ("http", "https")}
         self._limit = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
         self._timeout = timeout
         self._sessions: dict[str, aiohttp.ClientSession] = {}  # by scheme
@@ -39,6 +43,11 @@ class WebhookPoster:
                 return found
         except TimeoutError:
             return PostAnswer(0, f"no answer within {self._timeout:g} s")
+        except aiohttp.ClientConnectorDNSError as error:
+            log.info("no connection to %s: %s", target.host, error)
+            return PostAnswer(
+                0, self._sockets[target.scheme].refusal
+            )  # a sender does not learn which names exist inside
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             return PostAnswer(0, f"TLS: {_words(error)}")
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as error:
@@ -53,7 +62,7 @@ class WebhookPoster:
         """Without TLS a request goes to allowed addresses only."""
         session = self._sessions.get(scheme)
         if session is None:
-            connector = guarded(self._allow, only_allowed=scheme != "https", limit=0, keepalive_timeout=_KEEP_ALIVE)
+            connector = guarded(self._sockets[scheme], limit=0, keepalive_timeout=_KEEP_ALIVE)
             session = self._sessions[scheme] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,5 +1,6 @@
 """Orders about webhook endpoints: made, tested, rotated, replayed, enabled, removed."""
 
+import ipaddress
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from mta.model.errors import BadValue, HistoryOff
 from mta.model.webhooks import Endpoint, EndpointFigures, Replay
+from mta.policy.public_addresses import is_public, is_within, literal_address
 from mta.policy.webhook_events import test_body
 from mta.policy.webhook_signature import SECRET_BYTES, secret_text, signed_headers
 from mta.ports.secrets import Sealer
@@ -27,13 +29,12 @@ class EndpointBook:
         sealer: Sealer,
         poster: Callable[[], Poster],
         *,
-        plain: bool,
+        allow_networks: Sequence[str],
         keeps_history: bool,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
-        """`poster` is called with the first test: only few processes of the API ever send one. `plain`: the settings
-        allow some http:// URLs."""
-        self._plain = plain
+        """`poster` is called with the first test: only few processes of the API ever send one."""
+        self._allow = [ipaddress.ip_network(network) for network in allow_networks]
         self._keeps_history = keeps_history
         self._store = store
         self._sealer = sealer
@@ -44,8 +45,17 @@ class EndpointBook:
     def check(self, wanted: Endpoint) -> None:
         if not self._keeps_history:
             raise HistoryOff
-        if wanted.url.startswith("http:") and not self._plain:
+        plain = wanted.url.lower().startswith("http:")
+        if plain and not self._allow:
             raise BadValue("url", "begins with http://, and webhooks.allow_networks is empty; use https://")
+        address = literal_address(wanted.url)
+        if address is None or is_within(address, self._allow):
+            return
+        if plain:
+            raise BadValue("url", f"goes to {address}, which is not in webhooks.allow_networks; use https://")
+        if not is_public(address):
+            words = f"goes to {address}, which is no public address and not in webhooks.allow_networks"
+            raise BadValue("url", f"{words}; give a public host")
 
     async def all(self) -> Sequence[Endpoint]:
         shared = await self._store.endpoints()

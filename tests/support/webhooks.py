@@ -143,6 +143,8 @@ class Posts:
         pass
 
 
-def endpoint_book(store: Endpoints, posts: Posts, *, plain: bool = False, keeps_history: bool = True) -> EndpointBook:
+def endpoint_book(
+    store: Endpoints, posts: Posts, *, allow: Sequence[str] = (), keeps_history: bool = True
+) -> EndpointBook:
     """Orders about these endpoints."""
-    return EndpointBook(store, OpenSeal(), lambda: posts, plain=plain, keeps_history=keeps_history)
+    return EndpointBook(store, OpenSeal(), lambda: posts, allow_networks=allow, keeps_history=keeps_history)

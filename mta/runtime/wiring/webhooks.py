@@ -47,7 +47,7 @@ def endpoint_book(store: OpenStore, settings: Settings) -> EndpointBook:
         StoredEndpoints(store.link),
         cluster_sealer(store, settings),
         lambda: _poster(settings),
-        plain=bool(settings.webhooks.allow_networks),
+        allow_networks=settings.webhooks.allow_networks,
         keeps_history=bool(settings.history.url),
     )
 

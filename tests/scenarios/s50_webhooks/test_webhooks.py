@@ -233,10 +233,12 @@ def test_a_dead_endpoint_holds_nobody_up(place: NodeAndSink) -> None:
 
 
 def test_private_addresses_that_no_setting_allows_get_nothing(place: NodeAndSink) -> None:
-    made = place.call("POST", "/v1/webhooks", {"url": "http://10.255.255.1/hook", "tags": ["w13"]})
+    for url in ("http://10.255.255.1/hook", "https://10.255.255.1/hook", "https://[::1]/hook"):
+        answer = place.call("POST", "/v1/webhooks", {"url": url, "tags": ["w13"]}, want=(400,))
+        assert answer["error"]["field"] == "url"
+    made = place.call("POST", "/v1/webhooks", {"url": "https://nowhere.invalid/hook", "tags": ["w13"]})
     answer = place.call("POST", f"/v1/webhooks/{made['id']}/test")
-    assert not answer["delivered"]
-    assert "webhooks.allow_networks" in answer["reason"]
+    assert answer == {"delivered": False, "reason": "the name has no public address"}
     place.call("DELETE", f"/v1/webhooks/{made['id']}")
 
 

@@ -6,9 +6,9 @@ import socket
 import pytest
 from aiohttp import web
 
-from mta.http_out.allowed_addresses import is_public
 from mta.http_out.sts_fetch import StsHosts
 from mta.http_out.webhook_post import WebhookPoster
+from mta.policy.public_addresses import is_public, literal_address
 from mta.ports.delivery import AddressAnswer
 
 
@@ -34,10 +34,75 @@ from mta.ports.delivery import AddressAnswer
         ("2002:7f00:1::", False),  # 6to4 of 127.0.0.1
         ("64:ff9b::a9fe:a9fe", False),  # NAT64 of 169.254.169.254
         ("64:ff9b::5db8:d822", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::5db8:d822", False),  # NAT64 of a site
+        ("::127.0.0.1", False),
+        ("::93.184.216.34", False),  # IPv4-compatible
+        ("::ffff:93.184.216.34", True),
+        ("::ffff:0:7f00:1", False),  # SIIT
+        ("2002:5db8:d822::", False),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),  # Teredo
+        ("2001:2::1", False),
+        ("2001:10::1", False),
+        ("2001:20::1", False),
+        ("2001:1ff:ffff::1", False),
+        ("2001:200::1", True),
+        ("2001:db8::1", False),
+        ("2620:4f:8000::1", False),
+        ("3fff::1", False),
+        ("3fff:1000::1", True),
+        ("4000::1", False),
+        ("5f00::1", False),
+        ("100::1", False),
+        ("100:0:0:1::1", False),
+        ("fec0::1", False),
+        ("fd00:ec2::254", False),
+        ("0.1.2.3", False),
+        ("100.127.255.255", False),
+        ("100.128.0.0", True),
+        ("168.63.129.16", False),
+        ("168.63.129.17", True),
+        ("172.15.255.255", True),
+        ("172.16.0.1", False),
+        ("172.31.255.255", False),
+        ("172.32.0.0", True),
+        ("192.0.0.9", False),
+        ("192.0.0.192", False),
+        ("192.0.2.1", False),
+        ("192.31.196.1", False),
+        ("192.52.193.1", False),
+        ("192.88.99.1", False),
+        ("192.175.48.1", False),
+        ("198.18.0.1", False),
+        ("198.19.255.255", False),
+        ("198.51.100.1", False),
+        ("203.0.113.1", False),
+        ("223.255.255.255", True),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
     ],
 )
 def test_a13_an_address_is_public_only_if_those_that_it_carries_are(ip: str, public: bool) -> None:
     assert is_public(ip) is public
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1:8443", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("0x7f000001", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("127.0.0.1.", "127.0.0.1"),
+        ("[::1]", "::1"),
+        ("[::127.0.0.1]:1", "::7f00:1"),
+        ("[fe80::1%25eth0]", "fe80::1"),
+        ("hooks.example.com", None),
+        ("127.example", None),
+    ],
+)
+def test_a13_an_address_in_a_url_is_recognised_in_each_notation(host: str, address: str | None) -> None:
+    assert literal_address(f"https://{host}/x") == address
 
 
 class Names:

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mta.http_out.allowed_addresses import is_public, is_within
 from mta.http_out.webhook_post import WebhookPoster
+from mta.policy.public_addresses import is_public, is_within
 from tests.support.certificates import Authority
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -174,13 +174,16 @@ async def test_no_request_goes_to_an_address_that_no_setting_allows(open_poster:
     ):
         found = await poster.post(url, b"{}", {})
         assert found.status == 0, url
-        assert "webhooks.allow_networks" in found.failure, (url, found)
+        words = (
+            "public address" if url.startswith("https") else "address in webhooks.allow_networks, which http:// needs"
+        )
+        assert found.failure == f"the name has no {words}", url
     assert server.connections == 0
     await server.stop()
 
 
 async def test_a_name_that_means_another_address_at_each_look_reaches_none_that_is_refused(
-    open_poster: Open, monkeypatch: pytest.MonkeyPatch
+    open_poster: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """DNS rebinding: the name is public when it is looked up first, and loopback when the connection is made."""
     server = Server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
@@ -190,10 +193,24 @@ async def test_a_name_that_means_another_address_at_each_look_reaches_none_that_
         return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
 
     monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
+    caplog.set_level("INFO")
     found = await open_poster().post(f"https://hooks.example.com:{server.port}/", b"{}", {})
-    assert "127.0.0.1 is no public address" in found.failure
+    assert found.failure == "the name has no public address"  # a sender does not learn the address
+    assert "no connection to 127.0.0.1: it is no public address" in caplog.text
     assert server.connections == 0
     await server.stop()
+
+
+async def test_a_name_that_nobody_knows_fails_as_one_inside_does(
+    open_poster: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def resolve(self: Any, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[dict[str, Any]]:
+        raise OSError(None, "Name or service not known")
+
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
+    caplog.set_level("INFO")
+    assert (await open_poster().post("https://vm/", b"{}", {})).failure == "the name has no public address"
+    assert "Name or service not known" in caplog.text
 
 
 async def test_tls_is_verified(open_poster: Open, tmp_path: Any) -> None:
