@@ -71,7 +71,10 @@ class NewWebhookBody(Struct, kw_only=True, frozen=True):
     url: Annotated[
         str,
         _URL,
-        Meta(description="where requests go; https://, and http:// only to addresses of webhooks.allow_networks"),
+        Meta(
+            description="where requests go; https:// to public addresses, and both https:// and http:// to those of "
+            "webhooks.allow_networks"
+        ),
     ]
     events: Annotated[
         tuple[WebhookEvent, ...], _EVENTS, Meta(description="the types of events; default: message:updated")

@@ -64,7 +64,7 @@ async def put_template(request: web.Request) -> web.Response:
         draft = _draft(0 if was is None else was.latest, parts, actor)
         template = (was or Template(name, tenant)).with_draft(draft)
         await deps.audit.note(actor, Deed("templates.put", name, after={"version": draft.number}, tenant=tenant))
-        if await deps.templates.put(template, was, parts):
+        if await deps.templates.put(template, was, parts, bound=bool(actor.tenant)):
             return json_response(_shown(template, draft.number, parts), 201 if was is None else 200)
     raise _busy()
 

@@ -57,7 +57,7 @@ async def create_webhook(request: web.Request) -> web.Response:
     deps.webhooks.check(endpoint)
     await deps.audit.note(actor, _deed("webhook.create", endpoint, after=_noted(endpoint)))
     try:
-        secret = await deps.webhooks.add(endpoint)
+        secret = await deps.webhooks.add(endpoint, bound=bool(actor.tenant))
     except SealError as error:
         raise Problem(503, str(error)) from None
     return json_response(_made(endpoint, None, secret), 201, {"Location": f"/v1/webhooks/{endpoint.id}"})

@@ -45,9 +45,8 @@ class WebhookPoster:
             return PostAnswer(0, f"no answer within {self._timeout:g} s")
         except aiohttp.ClientConnectorDNSError as error:
             log.info("no connection to %s: %s", target.host, error)
-            return PostAnswer(
-                0, self._sockets[target.scheme].refusal
-            )  # a sender does not learn which names exist inside
+            # As of a private address: a sender does not learn which names exist inside.
+            return PostAnswer(0, self._sockets[target.scheme].refusal)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             return PostAnswer(0, f"TLS: {_words(error)}")
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as error:

@@ -22,9 +22,12 @@ class TemplateStore(Protocol):
         """The parts of a version; None: it is not there any more."""
         ...
 
-    async def put(self, template: Template, was: Template | None, parts: TemplateParts | None = None) -> bool:
+    async def put(
+        self, template: Template, was: Template | None, parts: TemplateParts | None = None, *, bound: bool = False
+    ) -> bool:
         """Keep the template in place of `was`, and `parts` as those of its newest version; parts of versions that it
-        has no more are dropped. False: it stands otherwise than `was`. Raises BadValue: there are too many."""
+        has no more are dropped. False: it stands otherwise than `was`. Raises BadValue: there are too many, or too many
+        of its tenant, whose token (`bound`) may make a share of them only."""
         ...
 
     async def remove(self, template: Template) -> None:

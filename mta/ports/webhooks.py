@@ -26,8 +26,9 @@ class EndpointStore(Protocol):
         """None: their version is `since`."""
         ...
 
-    async def edit(self, endpoint_id: str, edit: EndpointEdit) -> Endpoint | None:
-        """Put what `edit` makes of the endpoint as it stands. Raises BadValue: there are too many."""
+    async def edit(self, endpoint_id: str, edit: EndpointEdit, *, bound: bool = False) -> Endpoint | None:
+        """Put what `edit` makes of the endpoint as it stands. Raises BadValue: there are too many, or too many of its
+        tenant, whose token (`bound`) may make a share of them only."""
         ...
 
     async def remove(self, endpoint_id: str) -> None: ...
@@ -183,8 +184,9 @@ class EndpointOrders(Protocol):
 
     async def figures(self) -> dict[str, EndpointFigures]: ...
 
-    async def add(self, wanted: Endpoint) -> str:
-        """Keep a new one; the text of its secret, which is shown this once."""
+    async def add(self, wanted: Endpoint, *, bound: bool) -> str:
+        """Keep a new one, as a token asks that is `bound` to its tenant, or another one; the text of its secret, which
+        is shown this once."""
         ...
 
     async def rotate(self, endpoint_id: str) -> tuple[Endpoint, str] | None:

@@ -20,6 +20,7 @@ from mta.redis_store.link import Link
 log = logging.getLogger(__name__)
 
 MOST: Final = 1000
+MOST_OF_TENANT: Final = MOST // 10  # made with tokens bound to it
 _VERSION: Final = b"version"
 _TABLE: Final = (keys.META_BRAKES, keys.META_BRAKES_CHANGES)
 _PAGE: Final = 500  # counters that one call reads
@@ -48,8 +49,14 @@ class StoredBrakes:
 
     async def add(self, brake: Brake) -> None:
         args: list[bytes | str | int] = [brake.id, _encode(brake), b"", MOST, secrets.token_hex(8)]
+        if brake.owner:
+            args += [brake.tenant, MOST_OF_TENANT]
         ask = partial(self._link.call_kept, b"entry_put", _TABLE, args)
-        if await made_certain(ask, ask, self._link.timeout) < 0:
+        done = await made_certain(ask, ask, self._link.timeout)
+        if done == -2:
+            words = f"there are {MOST_OF_TENANT} brakes of the tenant {brake.tenant} already; remove some"
+            raise BadValue("body", words)
+        if done < 0:
             raise BadValue("body", f"there are {MOST} brakes already; remove some")
 
     async def remove(self, brake_id: str) -> None:

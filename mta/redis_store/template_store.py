@@ -13,6 +13,7 @@ from mta.redis_store import keys
 from mta.redis_store.link import Link
 
 MOST: Final = 2000
+MOST_OF_TENANT: Final = MOST // 10  # made with tokens bound to it
 MOST_BYTES: Final = 256 * 1024 * 1024  # of the parts of all versions
 _BYTES: Final = b"bytes"
 
@@ -42,7 +43,9 @@ class StoredTemplates:
         raw = await self._link.command("HGET", _parts_key(template), number)
         return None if raw is None else _decode_parts(raw)
 
-    async def put(self, template: Template, was: Template | None, parts: TemplateParts | None = None) -> bool:
+    async def put(
+        self, template: Template, was: Template | None, parts: TemplateParts | None = None, *, bound: bool = False
+    ) -> bool:
         kept = {version.number for version in template.versions}
         dropped = [one.number for one in (was.versions if was else ()) if one.number not in kept]
         args: list[bytes | str | int] = [
@@ -53,6 +56,7 @@ class StoredTemplates:
             MOST_BYTES,
             template.latest,
             b"" if parts is None else _encode(parts),
+            MOST_OF_TENANT if bound else MOST,
             *dropped,
         ]
         ask = partial(self._link.call_kept, b"template_put", (keys.META_TEMPLATES, _parts_key(template)), args)
@@ -61,6 +65,9 @@ class StoredTemplates:
             raise BadValue("name", f"there are {MOST} templates already; remove some")
         if done == -2:
             raise BadValue("name", f"the templates of the cluster have {MOST_BYTES >> 20} MiB already; remove some")
+        if done == -3:
+            words = f"there are {MOST_OF_TENANT} templates of the tenant {template.tenant} already; remove some"
+            raise BadValue("name", words)
         return bool(done)
 
     async def remove(self, template: Template) -> None:

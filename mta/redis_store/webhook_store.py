@@ -18,7 +18,8 @@ from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
-_MOST: Final = 1000
+MOST: Final = 1000
+MOST_OF_TENANT: Final = MOST // 10  # made with tokens bound to it
 _TRIES: Final = 5  # of a change while others change the same endpoint
 _VERSION: Final = b"version"
 _TABLE: Final = (keys.META_WEBHOOKS, keys.META_WEBHOOKS_CHANGES)
@@ -54,17 +55,22 @@ class StoredEndpoints:
         """Whether any endpoint was ever made: a node starts the process that serves them then."""
         return bool(await self._link.command("EXISTS", keys.META_WEBHOOKS))
 
-    async def edit(self, endpoint_id: str, edit: EndpointEdit) -> Endpoint | None:
+    async def edit(self, endpoint_id: str, edit: EndpointEdit, *, bound: bool = False) -> Endpoint | None:
         for _ in range(_TRIES):
             was = await self._link.command("HGET", keys.META_WEBHOOKS, endpoint_id) or b""
             made = edit(_decode(was) if was else None)
             if made is None:
                 return None
-            args: list[bytes | str | int] = [endpoint_id, _encode(made), was, _MOST, secrets.token_hex(8)]
+            args: list[bytes | str | int] = [endpoint_id, _encode(made), was, MOST, secrets.token_hex(8)]
+            if bound:
+                args += [made.tenant, MOST_OF_TENANT]
             ask = partial(self._link.call_kept, b"entry_put", _TABLE, args)
             done = await made_certain(ask, ask, self._link.timeout)
-            if done < 0:
-                raise BadValue("url", f"there are {_MOST} webhooks already; remove some")
+            if done == -2:
+                words = f"there are {MOST_OF_TENANT} webhooks of the tenant {made.tenant} already; remove some"
+                raise BadValue("url", words)
+            if done == -1:
+                raise BadValue("url", f"there are {MOST} webhooks already; remove some")
             if done:
                 return made
         raise BadValue("id", "others change the same webhook; try again")

@@ -68,10 +68,10 @@ class EndpointBook:
     async def figures(self) -> dict[str, EndpointFigures]:
         return await self._store.figures()
 
-    async def add(self, wanted: Endpoint) -> str:
+    async def add(self, wanted: Endpoint, *, bound: bool) -> str:
         secret = secrets.token_bytes(SECRET_BYTES)
         made = replace(wanted, secret=await self._sealer.seal(secret, wanted.about))
-        await self._store.edit(wanted.id, lambda known: made)
+        await self._store.edit(wanted.id, lambda known: made, bound=bound)
         return secret_text(secret)
 
     async def rotate(self, endpoint_id: str) -> tuple[Endpoint, str] | None:

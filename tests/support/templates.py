@@ -26,7 +26,9 @@ class Templates:
         self._reach()
         return self._parts.get((template.name, template.tenant, number))
 
-    async def put(self, template: Template, was: Template | None, parts: TemplateParts | None = None) -> bool:
+    async def put(
+        self, template: Template, was: Template | None, parts: TemplateParts | None = None, *, bound: bool = False
+    ) -> bool:
         self._reach()
         name = (template.name, template.tenant)
         if self._templates.get(name) != was:

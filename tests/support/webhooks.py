@@ -35,7 +35,7 @@ class Endpoints:
         version = b"%d|" % self._version
         return None if version == since else SharedEndpoints(version, dict(self.known))
 
-    async def edit(self, endpoint_id: str, edit: EndpointEdit) -> Endpoint | None:
+    async def edit(self, endpoint_id: str, edit: EndpointEdit, *, bound: bool = False) -> Endpoint | None:
         self.reach()
         made = edit(self.known.get(endpoint_id))
         if made is not None:

@@ -1,12 +1,23 @@
 -- Templates of mail: a hash of templates with the field bytes (the size of the parts of all), and for each template a
 -- hash of the parts of its versions.
 
+-- Number of the templates whose ids begin so.
+local function templates_of(table_, beginning)
+  local count = 0
+  for _, id in ipairs(redis.call('HKEYS', table_)) do
+    if string.sub(id, 1, #beginning) == beginning then
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- template_put: keeps a template that stands as the caller saw it. KEYS: table, parts. ARGV: id, value, the value that
 -- it replaces ('' = there must be none), most templates, most bytes, number and parts of the new version ('' = none),
--- then the numbers of versions to drop. Answers 1; 0: it stands otherwise; -1: there are too many templates; -2: their
--- parts have too many bytes.
+-- most templates of its tenant, then the numbers of versions to drop. Answers 1; 0: it stands otherwise; -1: there are
+-- too many templates; -2: their parts have too many bytes; -3: the tenant has too many templates.
 local function template_put(keys, argv)
-  local id, value, wanted, most, most_bytes, number, parts = unpack(argv, 1, 7)
+  local id, value, wanted, most, most_bytes, number, parts, share = unpack(argv, 1, 8)
   local stands = redis.call('HGET', keys[1], id) or ''
   if stands == value then
     return 1
@@ -17,11 +28,14 @@ local function template_put(keys, argv)
   if stands == '' and redis.call('HLEN', keys[1]) > tonumber(most) then
     return -1
   end
+  if stands == '' and templates_of(keys[1], string.match(id, '^[^/]*/')) >= tonumber(share) then
+    return -3
+  end
   local bytes = tonumber(redis.call('HGET', keys[1], 'bytes') or '0') + #parts
   if #parts > 0 and bytes > tonumber(most_bytes) then
     return -2
   end
-  for i = 8, #argv do
+  for i = 9, #argv do
     bytes = bytes - redis.call('HSTRLEN', keys[2], argv[i])
     redis.call('HDEL', keys[2], argv[i])
   end

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mta.model.brakes import Brake, Metric, Pull, RateCount
 from mta.model.errors import BadValue
@@ -141,3 +142,16 @@ async def test_a_brake_of_a_newer_release_is_left_alone(open_store: Callable[...
     assert found is not None
     assert list(found.brakes) == ["b1"]
     assert "the brake b9 was made by a newer release" in caplog.text
+
+
+async def test_a_token_of_a_tenant_makes_a_tenth_of_the_brakes_at_most(
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store()
+    table = StoredBrakes(store.link, 1)
+    monkeypatch.setattr(brake_store, "MOST_OF_TENANT", 1)
+    mine = replace(BRAKE, tenant="acme", owner="acme")
+    await table.add(mine)
+    with pytest.raises(BadValue, match="there are 1 brakes of the tenant acme already"):
+        await table.add(replace(mine, id="b2"))
+    await table.add(replace(mine, id="b3", owner=""))

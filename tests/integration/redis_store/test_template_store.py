@@ -1,5 +1,6 @@
 """The templates of the cluster on a real store."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -71,3 +72,27 @@ async def test_dropped_versions_and_removed_templates_leave_nothing(
         await table.put(template, None, parts)
     await table.remove(was)
     assert await store.link.command("HGETALL", keys.META_TEMPLATES) == [b"bytes", b"0"]
+
+
+async def test_a_token_of_a_tenant_makes_a_tenth_of_the_templates_at_most(
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = StoredTemplates((await open_store()).link)
+    monkeypatch.setattr(template_store, "MOST_OF_TENANT", 2)
+    made = [drafted(Template(f"t{number}", "acme"), "x") for number in range(4)]
+    done = await asyncio.gather(
+        *(table.put(template, None, parts, bound=True) for template, parts in made), return_exceptions=True
+    )
+    refused = [str(one) for one in done if one is not True]
+    assert refused == ["name: there are 2 templates of the tenant acme already; remove some"] * 2
+    was = made[0][0]
+    changed, parts = drafted(was, "y")
+    assert await table.put(changed, was, parts, bound=True), "a change of one that there is"
+    other, parts = drafted(Template("t0", "acmeltd"), "x")
+    assert await table.put(other, None, parts, bound=True), "another tenant has a share of its own"
+    assert await table.put(*_new(Template("t9", "acme"))), "an administrator is bounded by the cap alone"
+
+
+def _new(template: Template) -> tuple[Template, None, TemplateParts]:
+    made, parts = drafted(template, "x")
+    return made, None, parts
