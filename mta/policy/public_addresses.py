@@ -1,10 +1,8 @@
 """The addresses that a URL or a name which somebody else gives may mean: those of the internet."""
 
 import ipaddress
-import socket
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -70,16 +68,3 @@ def is_within(text: str, networks: Sequence[Network]) -> bool:
     address = ipaddress.ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return any((mapped or address) in network for network in networks)
-
-
-def literal_address(url: str) -> str | None:
-    """The IP address that stands in a URL in place of a name, also as 127.1 or 0x7f000001; None: it has a name."""
-    host = (urlsplit(url).hostname or "").partition("%")[0].rstrip(".")
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return socket.inet_ntoa(socket.inet_aton(host))
-    except OSError:
-        return None

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from mta.model.errors import BadValue, HistoryOff
 from mta.model.webhooks import Endpoint, EndpointFigures, Replay
-from mta.policy.public_addresses import is_public, is_within, literal_address
+from mta.policy.public_addresses import is_public, is_within
 from mta.policy.webhook_events import test_body
 from mta.policy.webhook_signature import SECRET_BYTES, secret_text, signed_headers
 from mta.ports.secrets import Sealer
 from mta.ports.webhooks import EndpointStore, PostAnswer, Poster
 from mta.timing.clock import wall_ms
+from mta.webhooks.literal_address import literal_address
 
 _SIGNS_ALONG_MS: Final = 24 * 3_600_000  # an old secret
 

@@ -12,6 +12,7 @@ from tests.mutations.routes import ROUTES
 from tests.mutations.scheduled import SCHEDULED
 from tests.mutations.sites import SITES
 from tests.mutations.templates import TEMPLATES
+from tests.mutations.webhooks import WEBHOOKS
 
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
@@ -839,5 +840,5 @@ MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
     *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS, *CLIENT, *SCHEDULED, *TEMPLATES,
-    *KEYS, *CALLS,
+    *KEYS, *CALLS, *WEBHOOKS,
 )  # fmt: skip

@@ -10,22 +10,9 @@ local function entry_changed(table_, changes, id, mark)
   redis.call('PUBLISH', 'fg:entry', table_)
 end
 
--- Number of the entries of a tenant in a table whose values are JSON.
-local function entries_of(table_, tenant)
-  local count = 0
-  local all = redis.call('HGETALL', table_)
-  for i = 1, #all, 2 do
-    if all[i] ~= 'version' and cjson.decode(all[i + 1]).tenant == tenant then
-      count = count + 1
-    end
-  end
-  return count
-end
-
 -- entry_put: keeps an entry that stands as the caller saw it. KEYS: table, changes. ARGV: id, value, the value that it
--- replaces ('' = there must be none), most entries, random, then a tenant and
--- the most entries of it, if that is bounded. Answers 1; 0: it stands otherwise; -1: there are too many; -2: of the
--- tenant.
+-- replaces ('' = there must be none), most entries, random, then a tenant and the most entries of it, if that is bounded
+-- (values are JSON then). Answers 1; 0: it stands otherwise; -1: there are too many; -2: of the tenant.
 local function entry_put(keys, argv)
   local id, value, wanted, most, mark, tenant, share = unpack(argv)
   local stands = redis.call('HGET', keys[1], id) or ''
@@ -38,8 +25,16 @@ local function entry_put(keys, argv)
   if stands == '' and redis.call('HLEN', keys[1]) > tonumber(most) then
     return -1
   end
-  if stands == '' and share and entries_of(keys[1], tenant) >= tonumber(share) then
-    return -2
+  if stands == '' and share then
+    local left, all = tonumber(share), redis.call('HGETALL', keys[1])
+    for i = 1, #all, 2 do
+      if all[i] ~= 'version' and cjson.decode(all[i + 1]).tenant == tenant then
+        left = left - 1
+      end
+    end
+    if left <= 0 then
+      return -2
+    end
   end
   redis.call('HSET', keys[1], id, value)
   entry_changed(keys[1], keys[2], id, mark)

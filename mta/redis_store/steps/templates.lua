@@ -1,17 +1,6 @@
 -- Templates of mail: a hash of templates with the field bytes (the size of the parts of all), and for each template a
 -- hash of the parts of its versions.
 
--- Number of the templates whose ids begin so.
-local function templates_of(table_, beginning)
-  local count = 0
-  for _, id in ipairs(redis.call('HKEYS', table_)) do
-    if string.sub(id, 1, #beginning) == beginning then
-      count = count + 1
-    end
-  end
-  return count
-end
-
 -- template_put: keeps a template that stands as the caller saw it. KEYS: table, parts. ARGV: id, value, the value that
 -- it replaces ('' = there must be none), most templates, most bytes, number and parts of the new version ('' = none),
 -- most templates of its tenant, then the numbers of versions to drop. Answers 1; 0: it stands otherwise; -1: there are
@@ -28,8 +17,16 @@ local function template_put(keys, argv)
   if stands == '' and redis.call('HLEN', keys[1]) > tonumber(most) then
     return -1
   end
-  if stands == '' and templates_of(keys[1], string.match(id, '^[^/]*/')) >= tonumber(share) then
-    return -3
+  if stands == '' then
+    local left, owner = tonumber(share), string.match(id, '^[^/]*/')
+    for _, other in ipairs(redis.call('HKEYS', keys[1])) do
+      if string.sub(other, 1, #owner) == owner then
+        left = left - 1
+      end
+    end
+    if left <= 0 then
+      return -3
+    end
   end
   local bytes = tonumber(redis.call('HGET', keys[1], 'bytes') or '0') + #parts
   if #parts > 0 and bytes > tonumber(most_bytes) then

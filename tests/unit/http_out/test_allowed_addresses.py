@@ -8,8 +8,9 @@ from aiohttp import web
 
 from mta.http_out.sts_fetch import StsHosts
 from mta.http_out.webhook_post import WebhookPoster
-from mta.policy.public_addresses import is_public, literal_address
+from mta.policy.public_addresses import is_public
 from mta.ports.delivery import AddressAnswer
+from mta.webhooks.literal_address import literal_address
 
 
 @pytest.mark.parametrize(
