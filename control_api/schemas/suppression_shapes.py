@@ -34,9 +34,15 @@ def _read_address(value: Any, name: str) -> str:
 
 
 def _read_domain(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise BadValue(name, 'is not a domain; give "example.com"')
+    if not isinstance(value, str) or value.strip(values.BLANKS).startswith("*"):
+        raise BadValue(name, 'is not one domain; give "example.com": its subdomains need suppressions of their own')
     return values.read_domain(value, name)
+
+
+def _read_text(value: Any, name: str) -> str:
+    if not value:
+        raise BadValue(name, "is empty, and every suppression has an empty text in it; give a text, or leave it out")
+    return values.read_line(value, name)
 
 
 def _read_topic(value: Any, name: str) -> str:
@@ -70,6 +76,7 @@ def _read_limit(value: Any, name: str) -> int:
 ADDRESS: Final = Value(_read_address, a_text(patterns.RECIPIENT), "give an address, or a domain as domain")
 DOMAIN: Final = Value(_read_domain, a_text(patterns.DOMAIN))
 TOPIC: Final = Value(_read_topic, a_text(patterns.TITLE))
+TEXT: Final = Value(_read_text, a_text(patterns.LINE, minLength=1, maxLength=values.MAX_TEXT))
 REASON: Final = values.choice(tuple(reason.value for reason in SUPPRESSED))
 _PLACE: Final = Value(_read_cursor, a_text(_CURSOR))
 _LIMIT: Final = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED})
@@ -138,7 +145,7 @@ class SuppressionFilter(Struct, kw_only=True, frozen=True):
         default=None, name="from"
     )
     until: Annotated[int | None, INSTANT_VALUE, Meta(description="made before this time")] = None
-    text: Annotated[str | None, values.LINE, Meta(description="in the address, domain or note, without case")] = None
+    text: Annotated[str | None, TEXT, Meta(description="in the address, domain or note, without case")] = None
 
 
 class SuppressionsQuery(SuppressionFilter, kw_only=True, frozen=True):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +15,8 @@ _LONGEST: Final = 1024 * 1024  # bytes of a row
 _MOST_AT_ONCE: Final = 64 * 1024  # bytes that are read without letting the loop run
 _QUOTED: Final = "'"  # exports put it before a cell that a spreadsheet would take for a formula
 _FORMULA: Final = ("'=", "'+", "'-", "'@")
+
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # as "surrogateescape" decodes a byte that is none
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -45,14 +48,12 @@ def _object(text: bytes) -> dict[str, Any] | BadValue:
 
 
 async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]:
-    """Raises BadValue for a header line that names no column, or one that nobody knows, and for a row without end."""
+    """Raises BadValue for a header line that is no list of known columns, each of them once, and for a row without
+    end."""
     columns: list[str] = []
     line = 0
     async for part in _parts(chunks, quotes=True):
-        try:
-            text = part.decode("utf-8-sig" if not line else "utf-8")
-        except UnicodeDecodeError:
-            raise BadValue("body", f"is not UTF-8 behind line {line}; send UTF-8") from None
+        text = part.decode("utf-8-sig" if not line else "utf-8", "surrogateescape")
         rows = []
         for first, cells in _records(text, line):
             if not columns:
@@ -74,13 +75,20 @@ def _records(text: str, before: int) -> Iterator[tuple[int, list[str]]]:
 
 def _columns(cells: Sequence[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
-    for name in names:
+    if _NOT_UTF8.search("".join(names)):
+        raise BadValue("body", "is not UTF-8 in its first line; send UTF-8")
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise BadValue(name[:100], "stands twice in the first line; leave one of the two columns out")
         if name not in shapes.COLUMNS and name not in ("expire", "description"):
             raise BadValue(name[:100] or "body", f"is no column; the first line names {', '.join(shapes.COLUMNS)}")
     return names
 
 
 def _fields(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any] | BadValue:
+    for name, cell in zip(columns, cells, strict=False):
+        if not cell.isascii() and _NOT_UTF8.search(cell):
+            return BadValue(name, "is not UTF-8")
     if len(cells) > len(columns):
         return BadValue("body", f"has {len(cells)} cells for {len(columns)} columns")
     plain = [cell[1:] if cell.startswith(_QUOTED) and cell.startswith(_FORMULA) else cell for cell in cells]

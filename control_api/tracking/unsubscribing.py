@@ -24,7 +24,8 @@ FIELD: Final = "List-Unsubscribe"
 ONE_CLICK: Final = "One-Click"
 
 _MOST_BODY: Final = 16 * 1024  # bytes
-_HEADERS: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"}
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+_HEADERS: Final = {"Content-Security-Policy": _POLICY}
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>

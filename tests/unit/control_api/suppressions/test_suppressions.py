@@ -70,6 +70,7 @@ async def test_it_is_effective_once_the_processes_of_this_node_follow(api: TestC
         ({"address": "x.test"}, "address"),
         ({"address": "*@x.test"}, "address"),
         ({"domain": "*.x.test"}, "domain"),
+        ({"domain": "*"}, "domain"),
         ({"domain": {}}, "domain"),
         ({"address": 5}, "address"),
         ({"address": "a@x.test", "expires_at": []}, "expires_at"),
@@ -112,6 +113,10 @@ async def test_a_removal_needs_a_filter_and_a_dry_run_only_counts(api: TestClien
     for number in range(3):
         await add(api, address=f"n{number}@x.test")
     assert (await api.delete(PATH)).status == 400
+    for name in ("address", "domain", "tenant", "topic", "reason", "from", "until", "text"):
+        refused = await api.delete(f"{PATH}?{name}=")
+        assert (refused.status, (await refused.json())["error"]["field"]) == (400, name)
+        assert len(cluster.suppressions.kept) == 3
     assert await (await api.delete(f"{PATH}?domain=x.test&dry_run=true")).json() == {"matched": 3, "removed": 0}
     assert cluster.deeds[-1][1].action == "suppressions.put", "a count is no order"
     assert await (await api.delete(f"{PATH}?domain=x.test")).json() == {"matched": 3, "removed": 3}
@@ -158,6 +163,37 @@ async def test_csv_may_quote_lines_and_begins_with_its_columns(api: TestClient, 
     assert set(cluster.suppressions.kept) == {SuppressionKey("=b@x.test", "", "news")}
     status, refused = await send(api, "address,colour\na@x.test,red\n", "text/csv")
     assert (status, refused["error"]["field"]) == (400, "colour")
+
+
+async def test_a_row_that_is_not_utf_8_is_named_and_the_import_goes_on(api: TestClient, cluster: Cluster) -> None:
+    rows = b"address,note\na@x.test,\nb@x.test,\xfc\n\xfc@x.test,\nc@x.test,\xc3\xbc\n"
+    status, done = await send(api, rows, "text/csv")
+    assert (status, done["rows"], done["added"], done["refused"]) == (200, 4, 2, 2)
+    assert [(one["line"], one["field"]) for one in done["errors"]] == [(3, "note"), (4, "address")]
+    status, done = await send(api, b'{"address":"d@x.test"}\n{"address":"\xfc@x.test"}\n{"address":"e@x.test"}\n')
+    assert (status, done["added"], done["errors"][0]["line"]) == (200, 2, 2)
+    assert {key.subject[0] for key in cluster.suppressions.kept} == set("acde")
+
+
+@pytest.mark.parametrize(
+    ("header", "field"), [("address,note,address", "address"), (b"address,n\xfc", "body"), ("address,", "body")]
+)
+async def test_a_first_line_of_csv_with_a_bad_column_is_refused(
+    api: TestClient, header: str | bytes, field: str
+) -> None:
+    status, refused = await send(api, header, "text/csv")
+    assert (status, refused["error"]["field"]) == (400, field)
+
+
+async def test_the_hint_about_a_domain_with_a_star_can_be_followed(api: TestClient) -> None:
+    _, refused = await add(api, domain="*.x.test")
+    assert "*" not in refused["error"]["message"]
+
+
+async def test_a_quoted_local_part_names_the_same_mailbox(api: TestClient, cluster: Cluster) -> None:
+    assert (await add(api, address='"b\\ob"@x.test'))[1]["address"] == "bob@x.test"
+    assert (await add(api, address="Bob@X.test"))[0] == 200
+    assert await listed(api, "address=%22BOB%22@x.test") == ["bob@x.test"]
 
 
 async def test_a_body_of_json_is_taken_whole_or_not(api: TestClient, cluster: Cluster) -> None:

@@ -51,6 +51,9 @@ async def test_get_shows_a_page_and_unsubscribes_nobody(
     assert (answer.status, answer.content_type, answer.headers["Cache-Control"]) == (
         200, "text/html", "no-store, max-age=0",
     )  # fmt: skip
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
     assert "mail about &lt;news&gt; will be sent to Ann@example.net" in text
     assert '<form method="post"><input type="hidden" name="List-Unsubscribe" value="One-Click">' in text
     assert (store.events, suppressions.kept) == ([], {})
