@@ -38,7 +38,8 @@ def _serving(
     """Each application with the sockets that it listens on."""
     settings = child.settings
     limits = CallLimits.of(settings)
-    planner = Planner(limits, ReadyMime(settings.smtp), lambda: parts.guard.table.tenants)
+    tenants, would_sign = (lambda: parts.guard.table.tenants), parts.calls.would_sign
+    planner = Planner(limits, ReadyMime(settings.smtp), tenants, would_sign)
     aids = CallAids(parts.templates, parts.tracking_keys, settings.tracking.url)
     door = Door(parts.calls, planner, aids, limits, room, settings.node.data_dir)
     inside = [one for one in sockets if one.family == socket.AF_UNIX]

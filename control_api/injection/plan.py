@@ -91,11 +91,18 @@ class Head(NamedTuple):
 class Planner:
     """Plans calls by the limits of the node."""
 
-    def __init__(self, limits: CallLimits, mime: ReadyMime, tenants: Callable[[], Mapping[str, Rule]] = dict) -> None:
-        """`tenants` gives the terms of tenants, by name."""
+    def __init__(
+        self,
+        limits: CallLimits,
+        mime: ReadyMime,
+        tenants: Callable[[], Mapping[str, Rule]] = dict,
+        would_sign: Callable[[bytes, str], bool] = lambda header, tenant: False,
+    ) -> None:
+        """`tenants` gives the terms of tenants, by name; `would_sign`: see ports.admission.Calls."""
         self._limits = limits
         self._mime = mime
         self._tenants = tenants
+        self._would_sign = would_sign
 
     def plan(self, fields: Mapping[str, Any], actor: Actor, now_ms: int, aids: Aids = NO_AIDS) -> Plan:
         """Raises BadValue, and Problem 403, 413 and 422."""
@@ -111,6 +118,7 @@ class Planner:
         drafts, places = _placed(content, to, cc, bcc, separate)
         self._check_sizes(content, drafts)
         if aids.unsubscribe is not None:
+            self._check_signed(given, content, asked.tenant)
             drafts = with_unsubscribe(drafts, asked, aids.unsubscribe)
         return Plan(envelope_sender(given), asked, drafts, places)
 
@@ -130,6 +138,8 @@ class Planner:
                 raise BadValue(name, "cannot be given here; the recipients are the lines that follow")
         asked = _asked(given, actor, now_ms)
         content = self._drafting(given, (), asked, aids, False)
+        if aids.unsubscribe is not None:
+            self._check_signed(given, content, asked.tenant)
         return Head(envelope_sender(given), asked, content, aids.unsubscribe)
 
     def one(self, mime: str | Mapping[str, Any], addressee: Addressee) -> tuple[Sequence[Draft], Sequence[Place]]:
@@ -235,6 +245,14 @@ class Planner:
         except (ValueError, LookupError) as error:
             raise BadValue("body", f"cannot be written as MIME ({error})") from error
         return Content(composed, b"", composed.rest)
+
+    def _check_signed(self, given: Mapping[str, Any], content: Drafting, tenant: str) -> None:
+        """Raises Problem 422 for a message with List-Unsubscribe that would leave without our signature."""
+        is_ready = isinstance(content, Content) and content.composed is None
+        header = content.ready if is_ready else f"From: <{given['sender'].address}>\r\n".encode()
+        if not self._would_sign(header, tenant):
+            words = "needs a DKIM signature of this node over its header fields (RFC 8058): give the domain of From an "
+            raise Problem(422, words + "active key (POST /v1/dkim), and see that dkim.sign is not off", "unsubscribe")
 
     def _check_sizes(self, content: Drafting, drafts: Sequence[Draft]) -> None:
         """Raises Problem 413."""

@@ -134,7 +134,8 @@ class SendBody(Struct, kw_only=True, frozen=True):
         bool,
         Meta(
             description="true: the message has List-Unsubscribe for one click (RFC 8058) over tracking.url, which "
-            "suppresses the recipient for tenant and topic. Several recipients need separate or data"
+            "suppresses the recipient for tenant and topic. It needs an active DKIM key that signs the message. "
+            "Several recipients need separate or data"
         ),
     ] = False
     metadata: Annotated[

@@ -50,6 +50,10 @@ class ClientCalls:
     def refusal(self) -> Reply | None:
         return self._admission.refusal()
 
+    def would_sign(self, header: bytes, tenant: str) -> bool:
+        mail = Unsigned(header, b"", tenant, self._maker.signing_domain(tenant))
+        return self._signer is not None and self._signer.would_sign(mail)
+
     def begin(self, requester: Requester, sender: str, asked: Injection, work: KeyedWork | None = None) -> Call:
         parts = self._maker, self._admission, self._signer, self._clock, _Envelope(requester, sender, asked)
         return KeyedCall(*parts, work, self._keyed.keys) if isinstance(work, Work) else ClientCall(*parts)

@@ -208,6 +208,10 @@ class Calls(Protocol):
         """The reply to any call while no message may come; None: it may come."""
         ...
 
+    def would_sign(self, header: bytes, tenant: str) -> bool:
+        """Whether a message of the tenant ("" = of none) with this header would get a DKIM signature now."""
+        ...
+
     def begin(self, requester: Requester, sender: str, asked: Injection, work: KeyedWork | None = None) -> Call:
         """A call whose messages all have this envelope sender ("" = the null sender), and ask for the same. With
         `work` it is submitted once, and gets the messages that come after the earlier ones; `submit` may raise

@@ -90,6 +90,10 @@ class SignMail(Protocol):
         """False: no message is signed or refused at present."""
         ...
 
+    def would_sign(self, mail: Unsigned) -> bool:
+        """Whether the message would get a signature now. Any thread may call."""
+        ...
+
     def sign(self, mail: Unsigned, done: Callable[[Signed | Reply], None]) -> Signed | Reply | None:
         """The signed message, or the reply that refuses it; None: `done` is called with it later, once."""
         ...

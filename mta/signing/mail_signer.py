@@ -89,6 +89,13 @@ class MailSigner:
     def metrics(self) -> Mapping[str, float]:
         return {told.SIGNATURES.key: self.signatures, told.UNSIGNABLE.key: self.refused}
 
+    def would_sign(self, mail: Unsigned) -> bool:
+        fields = None if self._is_off else header_fields(mail.header)
+        if fields is None or b"from" not in fields:
+            return False
+        keys = self._keys(fields, mail)
+        return bool(keys) and keys[0].key.domain not in signing_domains(fields.get(b"dkim-signature", ()))
+
     def sign(self, mail: Unsigned, done: Callable[[Signed | Reply], None]) -> Signed | Reply | None:
         fields = header_fields(mail.header)
         if fields is None:

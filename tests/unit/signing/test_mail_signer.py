@@ -229,3 +229,19 @@ async def test_messages_that_wait_for_signatures_are_bounded() -> None:
 async def test_without_keys_nothing_is_done() -> None:
     assert not (await signer_of()).is_on
     assert not (await signer_of(RSA, sign="off")).is_on
+
+
+@pytest.mark.parametrize("author", ["a@example.com", "a@sub.example.com", "x@other.test", '"a@b" <x@example.com>'])
+@pytest.mark.parametrize("default", ["", "example.com"])
+async def test_it_tells_before_whether_it_would_sign(author: str, default: str) -> None:
+    signer, message = await signer_of(RSA, default_domain=default), from_(author)
+    mail = Unsigned(message[: header_end(message)], b"\r\n", "", "")
+    assert signer.would_sign(mail) is bool(domains(await sign(signer, message)))
+    assert not (await signer_of(RSA, sign="off")).would_sign(mail)
+
+
+async def test_it_would_not_sign_mail_that_its_domain_has_signed() -> None:
+    signer = await signer_of(RSA)
+    signed = await sign(signer, MESSAGE)
+    assert isinstance(signed, bytes)
+    assert not signer.would_sign(Unsigned(signed[: header_end(signed)], b"\r\n", "", ""))

@@ -13,6 +13,8 @@ from control_api.injection.limits import CallLimits
 from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Plan, Planner
 from control_api.injection.ready_mime import ReadyMime
+from mta.content.author import author_domain
+from mta.content.canonical_form import header_fields
 from mta.content.templating import CompiledTemplate
 from mta.content.tracking_links import TrackingLinks
 from mta.model.actor import Actor, ActorKind
@@ -253,3 +255,32 @@ async def test_a_call_that_cannot_be_tracked_is_refused() -> None:
     assert problem.value.status == 503
     with pytest.raises(BadValue):
         await off.of({"track": "yes"}, ADMIN)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"from": {"email": "shop@example.com", "name": "Shop"}, "subject": "s", "text": "t"},
+        {"from": "shop@example.com", "subject": "s", "text": "{{ a }}", "data": {"a": "1"}},
+        {"envelope_from": "", "mime": "From: shop@example.com\r\nSubject: s\r\n\r\nt\r\n"},
+    ],
+    ids=["parts", "data", "mime"],
+)
+def test_unsubscribe_needs_a_message_that_is_signed(fields: dict[str, Any]) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def would_sign(header: bytes, tenant: str) -> bool:
+        found = header_fields(header)
+        assert found is not None
+        asked.append((author_domain(found[b"from"]), tenant))
+        return len(asked) < 3
+
+    planner = Planner(LIMITS, ReadyMime(SmtpSettings()), dict, would_sign)
+    body, aids = fields | {"unsubscribe": True, "tenant": "acme"}, Aids(unsubscribe=LINKS)
+    planner.plan(body | {"to": "a@x.test"}, ADMIN, 0, aids)
+    planner.head(body, ADMIN, 0, aids)
+    for refused_call in (planner.plan, planner.head):
+        with pytest.raises(Problem) as refused:
+            refused_call(body | ({"to": "a@x.test"} if refused_call == planner.plan else {}), ADMIN, 0, aids)
+        assert (refused.value.status, refused.value.field) == (422, "unsubscribe")
+    assert asked == [("example.com", "acme")] * 4
