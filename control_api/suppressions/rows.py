@@ -66,6 +66,7 @@ async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]
 
 def _records(text: str, before: int) -> Iterator[tuple[int, list[str]]]:
     """(line of its begin, cells) of each record; `before` lines came before."""
+    csv.field_size_limit(2 * _LONGEST)  # of the whole process: a cell that is too long is refused as its field is
     reader = csv.reader(io.StringIO(text, newline=""))
     first = before + 1
     for cells in reader:

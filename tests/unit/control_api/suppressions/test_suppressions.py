@@ -165,11 +165,13 @@ async def test_csv_may_quote_lines_and_begins_with_its_columns(api: TestClient, 
     assert (status, refused["error"]["field"]) == (400, "colour")
 
 
-async def test_a_row_that_is_not_utf_8_is_named_and_the_import_goes_on(api: TestClient, cluster: Cluster) -> None:
-    rows = b"address,note\na@x.test,\nb@x.test,\xfc\n\xfc@x.test,\nc@x.test,\xc3\xbc\n"
+async def test_a_row_that_is_not_utf_8_or_too_long_is_named_and_the_import_goes_on(
+    api: TestClient, cluster: Cluster
+) -> None:
+    rows = b"address,note\na@x.test,\nb@x.test,\xfc\n\xfc@x.test,\nf@x.test,%b\nc@x.test,\xc3\xbc\n" % (b"x" * 200_000)
     status, done = await send(api, rows, "text/csv")
-    assert (status, done["rows"], done["added"], done["refused"]) == (200, 4, 2, 2)
-    assert [(one["line"], one["field"]) for one in done["errors"]] == [(3, "note"), (4, "address")]
+    assert (status, done["rows"], done["added"], done["refused"]) == (200, 5, 2, 3)
+    assert [(one["line"], one["field"]) for one in done["errors"]] == [(3, "note"), (4, "address"), (5, "note")]
     status, done = await send(api, b'{"address":"d@x.test"}\n{"address":"\xfc@x.test"}\n{"address":"e@x.test"}\n')
     assert (status, done["added"], done["errors"][0]["line"]) == (200, 2, 2)
     assert {key.subject[0] for key in cluster.suppressions.kept} == set("acde")
