@@ -248,8 +248,10 @@ class Planner:
 
     def _check_signed(self, given: Mapping[str, Any], content: Drafting, tenant: str) -> None:
         """Raises Problem 422 for a message with List-Unsubscribe that would leave without our signature."""
-        is_ready = isinstance(content, Content) and content.composed is None
-        header = content.ready if is_ready else f"From: <{given['sender'].address}>\r\n".encode()
+        if isinstance(content, Content) and content.composed is None:
+            header = content.ready
+        else:
+            header = f"From: <{given['sender'].address}>\r\n".encode()
         if not self._would_sign(header, tenant):
             words = "needs a DKIM signature of this node over its header fields (RFC 8058): give the domain of From an "
             raise Problem(422, words + "active key (POST /v1/dkim), and see that dkim.sign is not off", "unsubscribe")
