@@ -85,5 +85,5 @@ def test_opens_and_clicks_are_heard_of(place: NodeAndSink) -> None:
 
 def test_several_recipients_of_one_message_are_not_tracked(place: NodeAndSink) -> None:
     body = BODY | {"to": ["a@trk2.test", "b@trk2.test"], "subject": "s", "html": "<p>", "track": True}
-    error = place.call("POST", "/v1/messages", body, (400,))["error"]
+    error = place.call("POST", "/v1/messages", body, (422,))["error"]
     assert error["field"] == "track"
