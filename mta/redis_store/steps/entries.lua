@@ -11,8 +11,8 @@ local function entry_changed(table_, changes, id, mark)
 end
 
 -- entry_put: keeps an entry that stands as the caller saw it. KEYS: table, changes. ARGV: id, value, the value that it
--- replaces ('' = there must be none), most entries, random, then a tenant and the most entries of it, if that is bounded
--- (values are JSON then). Answers 1; 0: it stands otherwise; -1: there are too many; -2: of the tenant.
+-- replaces ('' = there must be none), most entries, random, then a tenant and the most entries of it, if that is
+-- bounded (values are JSON then). Answers 1; 0: it stands otherwise; -1: there are too many; -2: of the tenant.
 local function entry_put(keys, argv)
   local id, value, wanted, most, mark, tenant, share = unpack(argv)
   local stands = redis.call('HGET', keys[1], id) or ''
