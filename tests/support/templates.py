@@ -12,6 +12,7 @@ class Templates:
         self._reach = reach
         self._templates: dict[tuple[str, str], Template] = {}  # by name and tenant
         self._parts: dict[tuple[str, str, int], TemplateParts] = {}
+        self.bound: set[tuple[str, str]] = set()  # those that tokens of tenants made
 
     async def all(self) -> list[Template]:
         self._reach()
@@ -34,6 +35,8 @@ class Templates:
         if self._templates.get(name) != was:
             return False
         self._templates[name] = template
+        if bound:
+            self.bound.add(name)
         if parts is not None:
             self._parts[(*name, template.latest)] = parts
         kept = {version.number for version in template.versions}

@@ -24,6 +24,7 @@ class Endpoints:
     def __init__(self, reach: Callable[[], None] = lambda: None) -> None:
         self.reach = reach
         self.known: dict[str, Endpoint] = {}
+        self.bound: set[str] = set()  # ids of those that tokens of tenants made
         self.told: dict[str, EndpointFigures] = {}
         self.leases: dict[str, str] = {}
         self.servers: set[str] = set()
@@ -40,6 +41,8 @@ class Endpoints:
         made = edit(self.known.get(endpoint_id))
         if made is not None:
             self.known[endpoint_id] = made
+            if bound:
+                self.bound.add(endpoint_id)
             self._changed()
         return made
 

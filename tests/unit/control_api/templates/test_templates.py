@@ -103,6 +103,7 @@ async def test_a_token_of_a_tenant_works_on_its_own_templates(api: TestClient, c
     await ask(api, "GET", "/v1/templates/other?tenant=initech", 404, headers=token)
     made = await ask(api, "PUT", "/v1/templates/order", 201, {"text": "acme's"}, headers=token)
     assert made["tenant"] == "acme"
+    assert cluster.templates.bound == {("order", "acme")}, "the share of a tenant bounds its own tokens alone"
     assert [one["name"] for one in (await ask(api, "GET", "/v1/templates", 200, headers=token))["templates"]] == [
         "order"
     ]

@@ -86,6 +86,8 @@ async def test_a_tenant_has_endpoints_of_its_own(api: TestClient, cluster: Clust
     rival = cluster.give_token(Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE, tenant="rival")
     status, made = await make(api, acme)
     assert (status, made["tenant"]) == (201, "acme")
+    await make(api, tenant="acme")
+    assert cluster.endpoints.bound == {made["id"]}, "the share of a tenant bounds its own tokens alone"
     path = f"/v1/webhooks/{made['id']}"
     assert (await api.get(path, headers=rival)).status == 404
     for action in ("test", "rotate", "enable"):
