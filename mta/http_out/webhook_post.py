@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -49,8 +50,11 @@ class WebhookPoster:
             return PostAnswer(0, self._sockets[target.scheme].refusal)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
             return PostAnswer(0, f"TLS: {_words(error)}")
+        except aiohttp.ClientConnectorError as error:
+            log.info("no connection to %s: %s", target.host, error)
+            return PostAnswer(0, _unconnected(error, f"no connection to {target.host}:{target.port}"))
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError) as error:
-            return PostAnswer(0, _words(_cause(error)))
+            return PostAnswer(0, _words(error))
 
     async def close(self) -> None:
         for session in self._sessions.values():
@@ -105,10 +109,11 @@ def _seconds(text: str) -> float | None:
         return None
 
 
-def _cause(error: Exception) -> BaseException:
-    """The refusal of an address, where that stands behind the library's error."""
-    found = getattr(error, "os_error", None)
-    return found if isinstance(found, AddressRefused) else error
+def _unconnected(error: aiohttp.ClientConnectorError, words: str) -> str:
+    """Without the address that the name has: inside webhooks.allow_networks a sender need not know it either."""
+    if isinstance(error.os_error, AddressRefused):
+        return _words(error.os_error)
+    return f"{words}: {os.strerror(error.os_error.errno)}" if error.os_error.errno else words
 
 
 def _words(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from mta.http_out.webhook_post import WebhookPoster
 from mta.policy.public_addresses import is_public, is_within
+from mta.ports.webhooks import PostAnswer
 from tests.support.certificates import Authority
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -158,7 +159,10 @@ async def test_garbage_silence_and_a_closed_port_are_failures(open_poster: Open)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         found = await poster.post(f"http://127.0.0.1:{unused.getsockname()[1]}/", b"{}", {})
-    assert (found.status, "127.0.0.1" in found.failure) == (0, True)
+        port = unused.getsockname()[1]
+        assert found == PostAnswer(0, f"no connection to 127.0.0.1:{port}: Connection refused")
+        found = await poster.post(f"http://localhost:{port}/", b"{}", {})
+        assert "127.0.0.1" not in found.failure, "a sender does not learn the address of a name"
 
 
 async def test_no_request_goes_to_an_address_that_no_setting_allows(open_poster: Open) -> None:
