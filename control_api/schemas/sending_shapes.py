@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from control_api.schemas import account_values, message_values, sending_values, values
+from control_api.schemas import account_values, attachment_values, message_values, sending_values, values
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.reading import Body
 from control_api.schemas.sending_values import Addressee, TemplateName, Track
@@ -52,7 +52,7 @@ class SendBody(Struct, kw_only=True, frozen=True):
     ] = None
     attachments: Annotated[
         tuple[Attachment, ...] | None,
-        sending_values.ATTACHMENTS,
+        attachment_values.ATTACHMENTS,
         Meta(description="files: content in base64; one with a content_id can be shown inside html"),
     ] = None
     template: Annotated[

@@ -1,7 +1,5 @@
-"""The kinds of values of messages that are sent: addresses, recipients, header fields, attachments."""
+"""The kinds of values of messages that are sent: addresses, recipients, header fields."""
 
-import base64
-import binascii
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
@@ -10,7 +8,7 @@ from control_api.schemas import patterns, template_shapes
 from control_api.schemas.message_answers import Recipient
 from control_api.schemas.reading import check_names
 from control_api.schemas.values import FLAG, TAG, Schema, Value, a_text, read_domain
-from mta.content.compose import Attachment, Mailbox
+from mta.content.compose import Mailbox
 from mta.content.injection_headers import MAX_PROPERTIES, MAX_PROPERTY, MAX_PROPERTY_NAME, MAX_TAGS
 from mta.content.template_data import Assignments, assignments
 from mta.model.errors import BadValue
@@ -22,16 +20,12 @@ _MAX_NAME: Final = 320  # characters
 _MAX_SUBJECT: Final = 2000
 _MAX_FIELDS: Final = 50
 _MAX_VALUE: Final = 8000
-_MAX_ATTACHMENTS: Final = 100
-_MAX_FILENAME: Final = 255
 
 _FIELD_NAME: Final = re.compile(r"[!-9;-~]{1,76}", re.ASCII)
-_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,60}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,80}", re.ASCII)
-_CONTENT_ID: Final = re.compile(r"[!#-;=?A-Z^-~]{1,200}", re.ASCII)
 _PROPERTY: Final = re.compile(rf"[!-9;-~]{{1,{MAX_PROPERTY_NAME}}}", re.ASCII)
 _NAMED: Final = re.compile(r"\s*([^<>]*?)\s*<([^<>]*)>\s*")  # Ann Example <ann@example.com>, RFC 5322 3.4
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _OTHER_WAYS: Final = {
     "from": "from", "to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to", "subject": "subject",
@@ -113,7 +107,7 @@ def _unquoted(name: str) -> str:
 
 
 def _read_name(value: Any, field: str) -> str:
-    if not isinstance(value, str) or _CONTROL.search(value) or len(value) > _MAX_NAME:
+    if not isinstance(value, str) or CONTROL.search(value) or len(value) > _MAX_NAME:
         raise BadValue(field, f"is not a name: one line of at most {_MAX_NAME} characters")
     return value.strip()
 
@@ -175,7 +169,7 @@ def read_metadata(value: Any, field: str) -> dict[str, str]:
     for name, text in value.items():
         if not _PROPERTY.fullmatch(name):
             raise BadValue(field, f"a name is 1 to {MAX_PROPERTY_NAME} printable ASCII characters without blank and :")
-        if not isinstance(text, str) or _CONTROL.search(text) or len(text.encode()) > MAX_PROPERTY:
+        if not isinstance(text, str) or CONTROL.search(text) or len(text.encode()) > MAX_PROPERTY:
             raise BadValue(f"{field}.{name}", f"is not one line of at most {MAX_PROPERTY} bytes of text")
         if found.setdefault(name.lower(), text) != text:
             raise BadValue(f"{field}.{name}", "is given twice with different values; give one")
@@ -215,7 +209,7 @@ def _read_text(value: Any, field: str) -> str:
 
 
 def _read_subject(value: Any, field: str) -> str:
-    if not isinstance(value, str) or _CONTROL.search(value) or len(value) > _MAX_SUBJECT:
+    if not isinstance(value, str) or CONTROL.search(value) or len(value) > _MAX_SUBJECT:
         raise BadValue(field, f"is not one line of at most {_MAX_SUBJECT} characters; remove line ends and controls")
     return value.strip()
 
@@ -229,7 +223,7 @@ def _read_headers(value: Any, field: str) -> tuple[tuple[str, str], ...]:
         where = f"{field}.{name[:80]}"
         _check_field_name(name, where)
         for text in texts if isinstance(texts, list) else [texts]:
-            if not isinstance(text, str) or _CONTROL.search(text) or not 1 <= len(text.strip()) <= _MAX_VALUE:
+            if not isinstance(text, str) or CONTROL.search(text) or not 1 <= len(text.strip()) <= _MAX_VALUE:
                 raise BadValue(where, f"is not one line of 1 to {_MAX_VALUE} characters; remove line ends and controls")
             found.append((name, text.strip()))
     if len(found) > _MAX_FIELDS:
@@ -249,51 +243,6 @@ def _check_field_name(name: str, where: str) -> None:
         raise BadValue(where, f"cannot be set here: {fix}")
 
 
-def _read_attachments(value: Any, field: str) -> tuple[Attachment, ...]:
-    if not isinstance(value, list) or len(value) > _MAX_ATTACHMENTS:
-        raise BadValue(field, f"is not a list of at most {_MAX_ATTACHMENTS} attachments")
-    found = tuple(_read_attachment(one, f"{field}[{at}]") for at, one in enumerate(value))
-    seen: set[str] = set()
-    for at, one in enumerate(found):
-        if one.content_id and one.content_id in seen:
-            raise BadValue(f"{field}[{at}].content_id", "is that of another attachment, too; give each its own")
-        seen.add(one.content_id)
-    return found
-
-
-def _read_attachment(value: Any, field: str) -> Attachment:
-    if not isinstance(value, dict):
-        raise BadValue(field, "is not an object with filename, content_type and content")
-    check_names_in(field, value, _OF_ATTACHMENT, "a field of an attachment")
-    filename = value.get("filename") or ""
-    if not isinstance(filename, str) or _CONTROL.search(filename) or len(filename) > _MAX_FILENAME:
-        raise BadValue(f"{field}.filename", f"is not one line of at most {_MAX_FILENAME} characters")
-    kind = value.get("content_type") or "application/octet-stream"
-    if not isinstance(kind, str) or not _TYPE.fullmatch(kind) or kind.lower().startswith(("multipart/", "message/")):
-        raise BadValue(f"{field}.content_type", 'is not the type of a file; give one such as "application/pdf"')
-    content_id = value.get("content_id") or ""
-    if not isinstance(content_id, str) or (content_id and not _CONTENT_ID.fullmatch(content_id)):
-        raise BadValue(f"{field}.content_id", "is not a content id: 1 to 200 printable ASCII characters, no < > [ ]")
-    return Attachment(filename, kind.lower(), _read_base64(value.get("content"), f"{field}.content"), content_id)
-
-
-def _read_base64(value: Any, field: str) -> bytes:
-    if not isinstance(value, str):
-        raise BadValue(field, "is required; give the octets in base64")
-    text = value.replace("\r", "").replace("\n", "") if "\n" in value or "\r" in value else value
-    found = bytearray()
-    try:
-        for at in range(0, len(text), _PIECE):  # in pieces, so that other threads run between them
-            piece = text[at : at + _PIECE]
-            octets = base64.b64decode(piece, validate=True)
-            if at + _PIECE < len(text) and len(octets) != _PIECE // 4 * 3:
-                raise ValueError("padding inside")
-            found += octets
-    except (binascii.Error, ValueError):
-        raise BadValue(field, "is not base64 (RFC 4648 4)") from None
-    return bytes(found)
-
-
 def _read_priority(value: Any, field: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -310,9 +259,7 @@ def _read_tags(value: Any, field: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(TAG.read(one, f"{field}[{at}]") for at, one in enumerate(items)))
 
 
-_OF_ATTACHMENT: Final = ("filename", "content_type", "content", "content_id")
 _RECORD: Final = frozenset(Recipient.__struct_fields__)
-_PIECE: Final = 512 * 1024  # characters
 _PLAIN_TEXT: Final[Schema] = {"type": "string", "pattern": "^[ -~\\n]*$"}
 _NAME_SCHEMA: Final = a_text(patterns.TITLE)
 _METADATA_SCHEMA: Final[Schema] = {
@@ -323,7 +270,7 @@ _METADATA_SCHEMA: Final[Schema] = {
 }
 
 
-def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
+def an_object(required: tuple[str, ...], **properties: Schema) -> Schema:
     return {
         "type": "object",
         "properties": properties,
@@ -335,13 +282,13 @@ def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
 _ADDRESS_SCHEMA: Final[Schema] = {
     "anyOf": [
         a_text(patterns.MAILBOX),
-        _object(("email",), email=a_text(patterns.RECIPIENT), name=_NAME_SCHEMA),
+        an_object(("email",), email=a_text(patterns.RECIPIENT), name=_NAME_SCHEMA),
     ]
 }
 _ADDRESSEE_SCHEMA: Final[Schema] = {
     "anyOf": [
         a_text(patterns.MAILBOX),
-        _object(
+        an_object(
             ("email",),
             email=a_text(patterns.RECIPIENT),
             name=_NAME_SCHEMA,
@@ -350,14 +297,6 @@ _ADDRESSEE_SCHEMA: Final[Schema] = {
         ),
     ]
 }
-_ATTACHMENT_SCHEMA: Final = _object(
-    ("content",),
-    filename=a_text("[A-Za-z0-9._-]{0,60}"),
-    content_type=a_text("application/[a-z]{1,20}"),
-    content=a_text("([A-Za-z0-9+/]{4}){0,20}"),
-    content_id=a_text("[A-Za-z0-9._-]{1,60}"),
-)
-
 ADDRESS: Final = Value(_read_address, _ADDRESS_SCHEMA, "give an address")
 ADDRESSES: Final = Value(
     _read_addresses,
@@ -385,20 +324,23 @@ HEADERS: Final = Value(
         "maxProperties": _MAX_FIELDS,
     },
 )
-ATTACHMENTS: Final = Value(
-    _read_attachments, {"type": "array", "items": _ATTACHMENT_SCHEMA, "maxItems": _MAX_ATTACHMENTS}
-)
 TAGS: Final = Value(
     _read_tags,
     {"anyOf": [{"type": "array", "items": a_text(patterns.LABEL), "maxItems": MAX_TAGS}, a_text(patterns.LABEL)]},
 )
 DATA: Final = Value(_read_data, {"type": "object"})
 TRACK: Final = Value(
-    _read_track, {"anyOf": [{"type": "boolean"}, _object((), opens={"type": "boolean"}, clicks={"type": "boolean"})]}
+    _read_track,
+    {"anyOf": [{"type": "boolean"}, an_object((), opens={"type": "boolean"}, clicks={"type": "boolean"})]},
 )
 TEMPLATE: Final = Value(
     _read_template,
-    {"anyOf": [a_text(patterns.NAME), _object(("name",), name=a_text(patterns.NAME), version={"type": "integer"})]},
+    {
+        "anyOf": [
+            a_text(patterns.NAME),
+            an_object(("name",), name=a_text(patterns.NAME), version={"type": "integer"}),
+        ]
+    },
 )
 METADATA: Final = Value(read_metadata, _METADATA_SCHEMA)
 PRIORITY: Final = Value(_read_priority, {"type": "integer", "minimum": 0, "maximum": HIGHEST})

@@ -12,7 +12,7 @@ from control_api.injection.limits import CallLimits
 from control_api.injection.mailerq import plan_injected
 from control_api.injection.plan import Plan, Planner
 from control_api.injection.ready_mime import ReadyMime
-from control_api.schemas.sending_values import ATTACHMENTS
+from control_api.schemas.attachment_values import ATTACHMENTS
 from mta.model.actor import Actor, ActorKind
 from mta.model.errors import BadValue
 from mta.model.settings import MessagesSettings, NodeSettings, Settings, SmtpSettings
