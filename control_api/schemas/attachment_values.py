@@ -5,7 +5,7 @@ import binascii
 import re
 from typing import Any, Final
 
-from control_api.schemas.sending_values import CONTROL, check_names_in, an_object
+from control_api.schemas.sending_values import CONTROL, an_object, check_names_in
 from control_api.schemas.values import Value, a_text
 from mta.content.compose import Attachment
 from mta.model.errors import BadValue
