@@ -129,7 +129,7 @@ def test_a_receiver_that_is_gone_is_disabled_until_it_is_enabled(place: NodeAndS
         assert sorted(event["data"]["recipient"] for hook in receiver.answered for event in hook.events()) == [
             "a@w7.test", "b@w7.test",
         ]  # fmt: skip
-        assert place.call("GET", receiver.path)["state"] == "active"
+        until(lambda: place.call("GET", receiver.path)["state"] == "active", 20.0, "its figures are told")
 
 
 def test_an_old_secret_signs_along(place: NodeAndSink) -> None:
