@@ -10,6 +10,7 @@ from typing import Final
 
 import minijinja
 
+from mta.content.template_bounds import excess
 from mta.model.errors import BadRendering, BadValue
 from mta.model.templates import MAX_PART, MAX_SUBJECT, PARTS, TemplateParts
 
@@ -31,6 +32,7 @@ class CompiledTemplate:
             fuel=FUEL, undefined_behavior="strict", auto_escape_callback=_escapes, keep_trailing_newline=True
         )
         self._environment.remove_global("debug")
+        self._environment.remove_global("namespace")  # one that holds itself ends the process as it is printed
         for part in PARTS:
             self._add(part, getattr(parts, part), f"{field}{part}")
 
@@ -40,6 +42,8 @@ class CompiledTemplate:
             raise BadValue(field, f"is longer than {most} bytes of UTF-8")
         if _RAW_CONTROL.search(source) is not None:
             raise BadValue(field, "has a control character; mail cannot show it")
+        if (over := excess(source)) is not None:
+            raise BadValue(field, over)
         try:
             self._environment.add_template(part, source)
         except minijinja.TemplateError as error:

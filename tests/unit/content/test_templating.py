@@ -92,8 +92,9 @@ def test_a_subject_is_one_line() -> None:
         (TemplateParts(text="a\0b"), "text", "control character"),
         (TemplateParts(text="\ud800"), "text", "surrogate"),
         (TemplateParts(subject="x" * 4097), "subject", "longer than 4096 bytes"),
-        (TemplateParts(text="(" + "{{ " + "(" * 5000 + ")" * 5000 + " }}"), "text", "recursion"),
-        (TemplateParts(html="{% if 1 %}" * 5000 + "{% endif %}" * 5000), "html", "recursion"),
+        (TemplateParts(text="(" + "{{ " + "(" * 5000 + ")" * 5000 + " }}"), "text", "more than 500 names"),
+        (TemplateParts(html="{% if 1 %}" * 5000 + "{% endif %}" * 5000), "html", "more than 100 blocks"),
+        (TemplateParts(text="{{ " + "(" * 200 + "1" + ")" * 200 + " }}"), "text", "recursion"),
     ],
 )
 def test_a_wrong_template_names_its_part_and_line(parts: TemplateParts, field: str, reason: str) -> None:
