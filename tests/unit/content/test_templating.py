@@ -120,6 +120,7 @@ def test_a_wrong_template_names_its_part_and_line(parts: TemplateParts, field: s
         "{{ rows.append(1) }}",
         "{{ rows.extend(rows) }}",
         "{{ debug() }}",
+        "{{ namespace() }}",
         "{% include '/etc/passwd' %}",
         "{% import 'os' as os %}",
         "{% extends '../secret' %}",
