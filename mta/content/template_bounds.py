@@ -7,6 +7,8 @@ process. The count is never too low for a template that MiniJinja accepts: it gi
 import re
 from typing import Final
 
+from mta.content.template_growth import growing
+
 MAX_TOKENS: Final = 500  # names, values and signs between two delimiters
 MAX_OPEN: Final = 100  # blocks that are open at one place, each elif of an open if among them
 
@@ -29,6 +31,8 @@ def excess(source: str) -> str | None:
         tokens, at = _tokens(source, mark.end(), is_value=mark[0] == "{{")
         if len(tokens) > MAX_TOKENS:
             return f"has more than {MAX_TOKENS} names, values and signs in one tag, {_line(source, start)}"
+        if (grows := growing(tokens, is_value=mark[0] == "{{")) is not None:
+            return f"{grows}, {_line(source, start)}"
         if mark[0] == "{%":
             _follow(opened, tokens)
         if len(opened) > MAX_OPEN:

@@ -40,8 +40,6 @@ CHAINS = {
     "else": ("", "{% if 1 %}{% else %}", "{% endif %}", ""),
     "for": ("", "{% for x in [1] %}", "{% endfor %}", ""),
     "with": ("", "{% with %}", "{% endwith %}", ""),
-    "macro": ("", "{% macro f() %}", "{% endmacro %}", ""),
-    "call": ("", "{% call f() %}", "{% endcall %}", ""),
     "set": ("", "{% set x %}", "{% endset %}", ""),
     "block": ("", "{% block x %}", "{% endblock %}", ""),
 }
