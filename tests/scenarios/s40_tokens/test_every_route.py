@@ -49,6 +49,8 @@ def things(place: Accounts, tenant: str) -> Account:
     ids["$LIMIT"] = "lim-0000000000000000"
     order = {"selectors": {"tag": f"{tenant}-tag"}, "metric": "block", "ratio": 0.5, "min": 100, "window": "1h"}
     action = {"code": 554, "reason": f"of {tenant}"}
+    for old in place.asks(token, "GET", "/v1/brakes")[1]["brakes"]:  # a tenant has room for some
+        place.asks(token, "DELETE", f"/v1/brakes/{old['id']}")
     status, brake = place.asks(token, "POST", "/v1/brakes", json.dumps(order | {"action": action}).encode())
     assert (status, brake["selectors"]["tenant"]) == (201, tenant), brake
     ids["$BRAKE"] = brake["id"]

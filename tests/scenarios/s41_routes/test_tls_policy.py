@@ -65,7 +65,8 @@ class Place(NodeAndSink):
             "delivery.mx_port": port,
             "delivery.mta_sts_port": self.host.port,
             "delivery.ca_file": self._ca,
-            "domains": '{ "strict.test" = { tls = "verified" } }',
+            # A domain with settings of its own uses no connection of others, and has sessions of its own.
+            "domains": '{ "strict.test" = { tls = "verified" }, "moved.test" = { messages_per_connection = 1 } }',
         }
 
     def publish(self, name: str, *hosts: str, policy: str = "") -> None:
