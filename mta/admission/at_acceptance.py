@@ -1,7 +1,6 @@
 """The rules at acceptance: they refuse messages, and end deliveries in the step that accepts them."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import msgspec
 
@@ -17,8 +16,6 @@ from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, DecidedBy, DeciderKind, EndedAtAcceptance, Rejected
 from mta.ports.rules import Rules
 from mta.timing.clock import wall_seconds
-
-_ENDED_SEQ: Final = 2  # of a delivery that was accepted and ended in one step: each is a change of its record
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -85,7 +82,7 @@ class AcceptanceRules:
                 )
                 final = endings.Final(
                     event.recipient, now, len(message.recipients), common=common, properties=message.properties,
-                    seq=_ENDED_SEQ,
+                    seq=endings.ACCEPTED_AND_ENDED_SEQ,
                 )  # fmt: skip
                 spare_ms = self._undo_ms if effect.undoable else 0
                 by = DecidedBy(DeciderKind.RULE, rule.id)
@@ -96,7 +93,7 @@ class AcceptanceRules:
         self, kind: EventType, message: NewMessage, number: int, effect: Outcome, now: int, queued_at: int = 0
     ) -> Event:
         delivery, recipient = delivery_id(message.id, number), message.recipients[number - 1]
-        seq = 0 if kind is EventType.REJECTION else _ENDED_SEQ
+        seq = 0 if kind is EventType.REJECTION else endings.ACCEPTED_AND_ENDED_SEQ
         return recipient_event(kind, now, self._node, delivery, message, recipient, effect, queued_at, seq=seq)
 
 

@@ -32,7 +32,6 @@ class OthersDecision(NamedTuple):
 
 NOTHING_DECIDED: Final = OthersDecision({}, {})
 
-_ENDED_SEQ: Final = 2  # as in at_acceptance.py
 _EVENTS: Final = {
     Class.FILTERED: EventType.FILTERED,
     Class.THROTTLED: EventType.THROTTLED,
@@ -90,6 +89,8 @@ class OtherDeciders:
     def finish(self, messages: Sequence[NewMessage], refused: Container[MessageId] | None) -> None:
         """These messages were accepted, or may have been, without those that were refused; None: without any."""
         for decider in self._reserving:
+            if not decider.has_reserved:
+                continue
             lost = [message.id for message in messages if refused is None or message.id in refused]
             decider.finished(lost, accepted=False)
             decider.finished([message.id for message in messages], accepted=True)
@@ -104,14 +105,14 @@ class OtherDeciders:
         event = about_topic(
             recipient_event(
                 _EVENTS[end.ended], now, self._node, delivery_id(message.id, end.number), message, recipient, outcome,
-                message.accepted_at, seq=_ENDED_SEQ,
+                message.accepted_at, seq=endings.ACCEPTED_AND_ENDED_SEQ,
             ),
             end.topic,
         )  # fmt: skip
         final = endings.Final(
             recipient.address, now, len(message.recipients),
             common=endings.Common(message.sender, message.tags, message.pool, message.tenant),
-            properties=message.properties, seq=_ENDED_SEQ,
+            properties=message.properties, seq=endings.ACCEPTED_AND_ENDED_SEQ,
         )  # fmt: skip
         if end.ended is Class.FILTERED:
             final = endings.filtered(final, end.reason, end.topic)

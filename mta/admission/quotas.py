@@ -63,6 +63,10 @@ class TenantQuotas:
             self._quotas = {name: terms.quota for name, terms in tenants.items() if terms.quota is not None}
         return bool(self._quotas)
 
+    @property
+    def has_reserved(self) -> bool:
+        return bool(self._reserved)
+
     async def decide(self, mail: Sequence[Undecided]) -> Mapping[MessageId, Sequence[Ending] | Reply]:
         found: dict[MessageId, Sequence[Ending] | Reply] = {}
         by_tenant: dict[str, list[Undecided]] = {}

@@ -12,6 +12,7 @@ import msgspec
 
 from mta.model.outcomes import Forced, Reply
 
+ACCEPTED_AND_ENDED_SEQ = 2  # of a delivery that one step accepted and ended: each is a change of its record
 _MOST = 4096  # met, and remembered
 _SAID_AT_MOST = 1024  # characters of a reply that are kept
 

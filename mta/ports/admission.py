@@ -78,6 +78,11 @@ class Decider(Protocol):
 class ReservingDecider(Decider, Protocol):
     """A decider that reserves something for the mail that it lets in."""
 
+    @property
+    def has_reserved(self) -> bool:
+        """Whether it holds something for mail that is not finished."""
+        ...
+
     def finished(self, ids: Iterable[MessageId], accepted: bool) -> None:
         """Messages were accepted, or may have been; or they certainly were not. It has decided about some of them."""
         ...
