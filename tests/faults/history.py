@@ -73,6 +73,11 @@ class HistoryFaults:
         self._folders = {name: folder / name for name in names}
         self.nodes: list[Node] = []
         self.killed: Counter[str] = Counter()
+        self._deliveries = self._events = 0
+
+    def figures(self) -> dict[str, int]:
+        """Deliveries and events that history has."""
+        return {"deliveries": self._deliveries, "events": self._events}
 
     def view(self) -> Any:
         return history_of(self._postgres.url if self._postgres is not None else self._folders["n1"])
@@ -132,6 +137,7 @@ class HistoryFaults:
         assert sent == receipts, (sent - receipts, receipts - sent)
         assert accepted <= sent.keys()
         events = history.events()
+        self._deliveries, self._events = len(rows), len(events)
         ids = Counter(one.event_id for one in events)
         assert max(ids.values()) == 1, ids.most_common(3)
         assert not [one.event.reason for one in events if one.event.type is EventType.GAP]

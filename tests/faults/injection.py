@@ -71,6 +71,10 @@ class InjectionFaults:
             assert not self._wrong, self._wrong[:5]
             self._compare()
 
+    def figures(self) -> dict[str, int]:
+        """Deliveries that were accepted, and calls that were made again."""
+        return {"deliveries": len(self._told), "repeats": self.repeated}
+
     def _fault(self) -> None:
         kind = self._random.choice(["worker", "worker", "inject", "inject", "control_api", "server"])
         self.killed[kind] += 1
