@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from control_api.schemas import patterns
-from control_api.schemas.values import BLANKS, Schema, Value, a_labels, a_text, read_domain, read_domains, selector
+from control_api.schemas.address_values import read_comparable
+from control_api.schemas.values import BLANKS, Schema, Value, a_text, read_domain, read_domains, selector
 from mta.model.errors import BadValue
-from mta.policy.addresses import ANY_AT, comparable
+from mta.policy.addresses import ANY_AT
 from mta.policy.schedule import parse_schedule, parse_timezone
-from mta.smtp.grammar import parse_mailbox
 
 MAX_DOMAINS: Final = 250  # of one selector
 _LONGEST: Final = 500  # characters of a schedule
@@ -34,23 +34,13 @@ def _read_names(value: Any, field: str) -> str | tuple[str, ...] | None:
     return found[0] if len(found) == 1 else tuple(found)
 
 
-def _read_recipient(value: str, field: str) -> str:
-    """An address in the form in which rules compare it."""
-    local, at, domain = value.strip(BLANKS).rpartition("@")
-    if not at:
-        raise BadValue(field, "is not an address; write local-part@domain")
-    if local == "*":
-        raise BadValue(field, "is every address of a domain; give it as domain")
-    return comparable(parse_mailbox(f"{local}@{a_labels(domain, field)}", field))
-
-
 def _read_sender(value: str, field: str) -> str:
     """An address in the form in which rules compare it, or `*@domain`."""
     value = value.strip(BLANKS)
     if value.startswith(ANY_AT):
         return ANY_AT + read_domain(value[len(ANY_AT) :], field)
     try:
-        return _read_recipient(value, field)
+        return read_comparable(value, field)
     except BadValue as bad:
         if bad.field == field and "@" not in value:
             raise BadValue(field, "is not an address; write local-part@domain, or *@domain") from None
@@ -87,7 +77,7 @@ NAMES = Value(
     _read_names, {"anyOf": [_NAME_LIST, a_text(f"{patterns.DOMAIN_OR_BELOW}|{patterns.ANYTHING}")]}, repeats=True
 )
 ONE_SENDER = selector(Value(_read_sender, a_text(patterns.SENDER)))
-ONE_RECIPIENT = selector(Value(_read_recipient, a_text(patterns.RECIPIENT)))
+ONE_RECIPIENT = selector(Value(read_comparable, a_text(patterns.RECIPIENT)))
 SCHEDULE = Value(_read_schedule, a_text(_SCHEDULE))
 TIMEZONE = Value(_read_timezone, a_text(_TIMEZONE))
 ONE_MOMENT = selector(Value(_read_moment_or_now, a_text(patterns.MOMENT_OR_NOW)))

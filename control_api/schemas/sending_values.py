@@ -5,15 +5,15 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from control_api.schemas import patterns, template_shapes
+from control_api.schemas.address_values import read_address
 from control_api.schemas.message_answers import Recipient
 from control_api.schemas.reading import check_names
-from control_api.schemas.values import FLAG, TAG, Schema, Value, a_text, read_domain
+from control_api.schemas.values import FLAG, TAG, Schema, Value, a_text
 from mta.content.compose import Mailbox
 from mta.content.injection_headers import MAX_PROPERTIES, MAX_PROPERTY, MAX_PROPERTY_NAME, MAX_TAGS
 from mta.content.template_data import Assignments, assignments
 from mta.model.errors import BadValue
 from mta.model.shares import HIGHEST
-from mta.smtp.grammar import parse_mailbox
 
 MAX_RECIPIENTS: Final = 10_000  # that one call with a JSON body may have, whatever the settings say
 _MAX_NAME: Final = 320  # characters
@@ -65,15 +65,8 @@ class TemplateName(NamedTuple):
 
 
 def read_mailbox(address: str, field: str, name: str = "") -> Mailbox:
-    """The domain of an address in A-labels. Raises BadValue."""
-    local, at, domain = address.strip().rpartition("@")
-    if not at:
-        raise BadValue(field, "is not an address; write local-part@domain")
-    if not domain.isascii():
-        domain = read_domain(domain, field)
-    if not local.isascii():
-        raise BadValue(field, "has letters before the @ that need SMTPUTF8, which this release has not; use ASCII")
-    return Mailbox(parse_mailbox(f"{local}@{domain}", field), name)
+    """Raises BadValue."""
+    return Mailbox(read_address(address.strip(), field), name)
 
 
 def check_names_in(field: str, given: Mapping[str, Any], known: Collection[str], noun: str) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from control_api.schemas import account_values, patterns, values
+from control_api.schemas.address_values import read_comparable
 from control_api.schemas.answers import Count, Time
 from control_api.schemas.history_queries import INSTANT_VALUE
 from control_api.schemas.queries import WaitQuery
@@ -14,23 +15,12 @@ from mta.model.errors import BadValue
 from mta.model.status import SUPPRESSED
 from mta.model.suppressions import MOST_TOPIC
 from mta.model.text import composed
-from mta.policy.addresses import comparable
 from mta.ports.suppressions import SHARES, SuppressionPlace
-from mta.smtp.grammar import parse_mailbox
 
 MOST_LISTED: Final = 1000
 MOST_IN_JSON: Final = 10_000
 MOST_NAMED: Final = 10_000  # rows of an import that an answer names
 _CURSOR: Final = "[0-9]{1,3}~[0-9]{1,20}~[0-9]{1,6}"
-
-
-def _read_address(value: Any, name: str) -> str:
-    """In comparable form."""
-    text = value.strip(values.BLANKS) if isinstance(value, str) else ""
-    local, at, domain = text.rpartition("@")
-    if not at or local == "*":
-        raise BadValue(name, "is not an address; write local-part@domain, or give a domain as domain")
-    return comparable(parse_mailbox(f"{composed(local)}@{values.a_labels(domain, name)}", name))
 
 
 def _read_domain(value: Any, name: str) -> str:
@@ -73,7 +63,7 @@ def _read_limit(value: Any, name: str) -> int:
     raise BadValue(name, f"is not a whole number from 1 to {MOST_LISTED}")
 
 
-ADDRESS: Final = Value(_read_address, a_text(patterns.RECIPIENT), "give an address, or a domain as domain")
+ADDRESS: Final = Value(read_comparable, a_text(patterns.RECIPIENT), "give an address, or a domain as domain")
 DOMAIN: Final = Value(_read_domain, a_text(patterns.DOMAIN))
 TOPIC: Final = Value(_read_topic, a_text(patterns.TITLE))
 TEXT: Final = Value(_read_text, a_text(patterns.LINE, minLength=1, maxLength=values.MAX_TEXT))

@@ -256,7 +256,7 @@ def _read_pool(value: Any, field: str) -> str:
     """A pool's name, or `@<ip>`."""
     name = value.strip(BLANKS) if isinstance(value, str) else ""
     if name.startswith("@"):
-        return "@" + _read_address(name[1:], field)
+        return "@" + _read_ip(name[1:], field)
     if not _POOL.fullmatch(name):
         raise BadValue(field, "is not a pool; give 1 to 63 letters, digits, _ and -, or @<ip>")
     return name
@@ -298,7 +298,7 @@ def _read_hosts(value: str, field: str) -> str:
     return read_domains(value, field)
 
 
-def _read_address(value: str, field: str) -> str:
+def _read_ip(value: str, field: str) -> str:
     try:
         address = ipaddress.ip_address(value)
         if getattr(address, "scope_id", None) is None:
@@ -371,7 +371,7 @@ DOMAINS = Value(read_domains, a_text(patterns.DOMAIN_OR_BELOW))
 TAG = Value(_name("a tag"), a_text(patterns.LABEL), "give a tag")
 
 ONE_POOL = selector(POOL)
-ONE_ADDRESS = selector(Value(_read_address, a_text(patterns.ADDRESS)))
+ONE_ADDRESS = selector(Value(_read_ip, a_text(patterns.ADDRESS)))
 ONE_QUEUE = selector(DOMAIN)
 ONE_HOST = selector(Value(_read_hosts, a_text(patterns.DOMAIN_OR_BELOW)))
 ONE_TAG = selector(TAG)

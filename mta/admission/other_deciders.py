@@ -32,11 +32,7 @@ class OthersDecision(NamedTuple):
 
 NOTHING_DECIDED: Final = OthersDecision({}, {})
 
-_EVENTS: Final = {
-    Class.FILTERED: EventType.FILTERED,
-    Class.THROTTLED: EventType.THROTTLED,
-    Class.SIMULATED: EventType.SIMULATED,
-}
+_EVENTS: Final = {Class.FILTERED: EventType.FILTERED, Class.THROTTLED: EventType.THROTTLED}
 
 _encode = msgspec.msgpack.Encoder().encode
 

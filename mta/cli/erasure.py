@@ -40,7 +40,7 @@ def _print(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         remote.out_json(answer)
         return
-    remote.say(f"erased from {answer['deliveries']} deliveries ({answer['events']} events)")
+    remote.say(f"erased; deliveries: {answer['deliveries']}, events: {answer['events']}")
     for log in answer["log_files"]:
         remote.say(f"still in the log of {log['node']}: {log['path']}")
     if answer["state"] != "done":

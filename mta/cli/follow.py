@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mta.cli import remote
-from mta.cli.rules import Family, is_over, show_effect
+from mta.cli.rules import PAUSES, Family, is_over, show_effect
 from mta.cli.tables import print_account, selectors_of
 from mta.http_out.api_client import ApiClient
 
@@ -41,7 +41,7 @@ async def order(
             again = f"floodgate {family.path.rpartition('/')[2]} show {rule['id']}"
             remote.say(f"not effective everywhere yet; look again with: {again}")
         return remote.NOT_YET
-    with _progress(as_json) as report:
+    with _progress(as_json, family is PAUSES) as report:
         statement = await _until_complete(client, path, report)
     rule = (await client.ask("GET", path)).body
     if as_json:
@@ -101,7 +101,7 @@ async def _until_complete(client: ApiClient, path: str, report: Report) -> dict[
 
 
 @contextlib.contextmanager
-def _progress(silent: bool) -> Iterator[Report]:
+def _progress(silent: bool, holds: bool) -> Iterator[Report]:
     """A bar on a terminal, a line now and then elsewhere."""
     console = Console(stderr=True)
     if silent:
@@ -114,14 +114,14 @@ def _progress(silent: bool) -> Iterator[Report]:
             def draw(statement: dict[str, Any]) -> None:
                 done = sum(statement["intercepted"].values()) + statement["held"]
                 total = done + statement["queued"]
-                progress.update(task, total=total or None, completed=done, counts=_counts(statement))
+                progress.update(task, total=total or None, completed=done, counts=_counts(statement, holds))
 
             yield draw
     else:
-        yield _plain()
+        yield _plain(holds)
 
 
-def _plain() -> Report:
+def _plain(holds: bool) -> Report:
     loop = asyncio.get_running_loop()
     due = loop.time()
 
@@ -129,13 +129,16 @@ def _plain() -> Report:
         nonlocal due
         if statement["complete"] is not False or loop.time() >= due:
             due = loop.time() + _PLAIN_LOOK
-            click.echo(f"sweep {_counts(statement)}", err=True)
+            click.echo(f"sweep {_counts(statement, holds)}", err=True)
 
     return tell
 
 
-def _counts(statement: dict[str, Any]) -> str:
+def _counts(statement: dict[str, Any], holds: bool) -> str:
+    """`holds`: the rule is a pause, which ends nothing."""
     sweep = statement.get("sweep") or {"state": "none", "seen": 0}
-    ended = sum(statement["intercepted"].values())
-    held = f", {statement['held']} held" if statement["held"] else ""
-    return f"{sweep['state']}: {sweep['seen']} seen, {ended} intercepted{held}, {statement['queued']} still queued"
+    done = {"held": statement["held"]} if holds else {"intercepted": sum(statement["intercepted"].values())}
+    if statement["held"]:
+        done["held"] = statement["held"]
+    counts = ", ".join(f"{many} {name}" for name, many in done.items())
+    return f"{sweep['state']}: {sweep['seen']} seen, {counts}, {statement['queued']} still queued"

@@ -46,7 +46,7 @@ class Ending(NamedTuple):
     """A delivery that a decider ends in the step that accepts it."""
 
     number: int  # of the recipient, from 1
-    ended: Class
+    ended: Class  # FILTERED or THROTTLED
     by: DecidedBy
     reason: str = ""  # in the event; of FILTERED that of the suppression
     topic: str = ""  # of the suppression

@@ -61,13 +61,12 @@ async def test_a_filtered_delivery_says_by_what_in_its_event_and_in_its_status()
     )  # fmt: skip
 
 
-async def test_throttled_and_simulated_ends_have_their_own_events():
+async def test_a_throttled_end_has_its_own_event():
     message = mail("a@x.test", "b@x.test")
-    ends = Ending(1, Class.THROTTLED, BY), Ending(2, Class.SIMULATED, BY)
-    found = (await others(Scripted(*ends)).decide([message], UNDECIDED)).ended[message.id]
+    found = (await others(Scripted(Ending(2, Class.THROTTLED, BY))).decide([message], UNDECIDED)).ended[message.id]
     events = [msgspec.msgpack.decode(one.event, type=OrderedEvent) for one in found]
-    assert [standing_of(one).status for one in events] == [Status.THROTTLED, Status.SIMULATED]
-    assert [msgspec.msgpack.decode(one.final, type=FilteredFinal).suppressed for one in found] == [None, None]
+    assert [standing_of(one).status for one in events] == [Status.THROTTLED]
+    assert [msgspec.msgpack.decode(one.final, type=FilteredFinal).suppressed for one in found] == [None]
 
 
 def test_rules_that_decide_anew_win_over_the_others():

@@ -56,7 +56,7 @@ def test_freeze_holds_and_accounts_and_asks_nothing(floodgate: Floodgate, cluste
     frozen = floodgate("freeze", "--tag", "c", "--domain", "x.example", "--reason", "why", "--duration", "1h")
     assert frozen.exit_code == 0, frozen.output
     assert "effective everywhere since" in frozen.stdout
-    assert "3 held" in frozen.stderr
+    assert "3 seen, 3 held, " in frozen.stderr
     [rule] = cluster.rules.values()
     assert (rule.kind, rule.reason, rule.expires_at > 0) == (Kind.PAUSE, "why", True)
     cluster.effective = False
