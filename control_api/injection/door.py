@@ -74,8 +74,8 @@ class _Form(NamedTuple):
     aids: CallAids | None = None  # that such a call may ask for
 
     async def planned(self, body: JsonBody, actor: Actor, at: int, mark: bytes = b"") -> tuple[Plan, bytes]:
-        """`at`: Unix ms from which relative times count; `mark`: the template that the call had before. With the mark
-        of its template."""
+        """The plan, and the mark of the template that it was made of. `at`: Unix ms from which relative times count;
+        `mark`: of the template that the call had when it was made before."""
         plan = self.plan
         if self.aids is not None:
             aids, mark = await self.aids.marked(body.fields, actor, mark)
@@ -84,6 +84,7 @@ class _Form(NamedTuple):
 
 
 async def _beside(plan: MakePlan, body: JsonBody, actor: Actor, at: int) -> Plan:
+    """A plan that takes long is made in a thread, so that the loop goes on."""
     if body.size > LARGE or _has_many(body.fields):
         return await asyncio.to_thread(plan, body.fields, actor, at)
     return plan(body.fields, actor, at)

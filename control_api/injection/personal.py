@@ -72,8 +72,8 @@ class PersonalContent(NamedTuple):
     def _draft(
         self, to: Sequence[Mailbox], parts: TemplateParts, recipients: tuple[str, ...], metadata: dict[str, str] | None
     ) -> Draft:
-        """The links of a tracked message hold its id, so it is made once it has one; until then its draft has about
-        the size of the message."""
+        """The links of a tracked message hold its id. Its draft is finished once the id is known; until then the draft
+        has texts of about the same size."""
         if self.tracking is None or not parts.html:
             return Draft(self.letter.header(to, parts.subject), self.letter.rest(parts), recipients, metadata)
         unfinished = (parts.text + parts.html).encode()

@@ -60,23 +60,23 @@ async def send_stream(
     if not first:
         raise BadValue("body", "is empty; the first line is the message, and each line that follows a recipient")
     with tempfile.TemporaryFile(dir=folder) as answers:
-        accepted, last = "", Part((), ())
+        accepted, with_recipients = "", Part((), ())  # the first part that has some
         broken = False
         try:
             async for part in _parts(lines, first[0], calls, planner, aids, requester, actor_of(request)):
                 answers.write(b"".join(_encode(one) + b"\n" for one in shown(part.places, part.handed)))
                 accepted = accepted or next((message_text(one.id) for one in part.handed if one.is_accepted), "")
-                last = part if not last.places else last
+                with_recipients = with_recipients if with_recipients.places else part
         except Problem as problem:
             if not accepted:
                 raise
             broken = True
             error = RemoteReply(code=554, enhanced="5.6.0", text=f"the rest was not read: {problem}")
             answers.write(_encode(SentRecipient(recipient="", error=error)) + b"\n")
-        if not last.places:
+        if not with_recipients.places:
             raise BadValue("body", "has no recipients; each line after the first is one")
         if not accepted:
-            raise refusal(last.places, last.handed)
+            raise refusal(with_recipients.places, with_recipients.handed)
         return await _answer(request, answers, accepted, broken)
 
 
@@ -99,7 +99,7 @@ async def _parts(
     call = calls.begin(requester, head.sender, head.asked)
     while some := await lines.some(MOST_IN_A_PART):
         drafts, places = await _followed(planner, head, [_addressee(line) for line in some])
-        await _may_come(calls)
+        await _wait_until_mail_may_come(calls)
         yield Part(places, await call.submit(drafts) if drafts else ())
 
 
@@ -112,8 +112,8 @@ async def _followed(
     return await asyncio.to_thread(planner.follow, head, addressees)
 
 
-async def _may_come(calls: Calls) -> None:
-    """Wait a while where no message may come: the client would have to send all the others again."""
+async def _wait_until_mail_may_come(calls: Calls) -> None:
+    """Not for ever. The parts before are accepted, so the client could not repeat the call as a whole."""
     left = _PATIENCE
     while calls.refusal() is not None and left > 0:
         await asyncio.sleep(_LOOK)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
 
-from mta.admission.keyed_calls import KeyedCalls, Work
+from mta.admission.keyed_calls import KeyedCalls, KeyedCallWork
 from mta.admission.known_calls import difference, replies_of
 from mta.admission.making import MessageMaker
 from mta.model.idempotency import IdempotencyKey
@@ -55,8 +55,8 @@ class ClientCalls:
         return self._signer is not None and self._signer.would_sign(mail)
 
     def begin(self, requester: Requester, sender: str, asked: Injection, work: KeyedWork | None = None) -> Call:
-        parts = self._maker, self._admission, self._signer, self._clock, _Envelope(requester, sender, asked)
-        return KeyedCall(*parts, work, self._keyed.keys) if isinstance(work, Work) else ClientCall(*parts)
+        given = self._maker, self._admission, self._signer, self._clock, _Envelope(requester, sender, asked)
+        return KeyedCall(*given, work, self._keyed.keys) if isinstance(work, KeyedCallWork) else ClientCall(*given)
 
     def work_on(self, key: IdempotencyKey) -> AbstractAsyncContextManager[KeyedWork]:
         return self._keyed.work_on(key)
@@ -108,7 +108,7 @@ class ClientCall:
         messages = [one for one in made if isinstance(one, NewMessage)]
         replies = iter(await self._admitted(messages))
         return [
-            Handed(one, self._refused(message) if isinstance(message, Reply) else next(replies))
+            Handed(one, self._counted(message) if isinstance(message, Reply) else next(replies))
             for one, message in zip(ids, made, strict=True)
         ]
 
@@ -117,7 +117,7 @@ class ClientCall:
         signing, finished = [], []
         for place, (draft, message_id) in enumerate(zip(drafts, ids, strict=True), 1):
             finished.append(draft if draft.finish is None else draft.finish(message_id))
-            signing.append(self._sign(finished[-1]))  # the signatures that are made beside are made together
+            signing.append(self._sign(finished[-1]))  # the signing process gets those of a part together
             if not place % _AT_A_TIME:
                 await asyncio.sleep(0)
         made: list[NewMessage | Reply] = []
@@ -155,8 +155,8 @@ class ClientCall:
         )
         return await answered if refusal is None else [refusal] * len(messages)
 
-    def _refused(self, reply: Reply) -> Reply:
-        """The admission counts what is refused."""
+    def _counted(self, reply: Reply) -> Reply:
+        """The refusal of a message that never came to the admission, which counts it."""
         self._admission.admit(lambda message_id, now_ms: reply, lambda _: None)
         return reply
 
@@ -178,15 +178,15 @@ class KeyedCall(ClientCall):
         signer: SignMail | None,
         clock: Callable[[], float],
         envelope: _Envelope,
-        work: Work,
+        work: KeyedCallWork,
         keys: CallKeys,
     ) -> None:
         super().__init__(maker, admission, signer, clock, envelope)
         self._work = work
         self._keys = keys
         kept = work.kept
-        self._begin = admission.begin_call(work.lane) if kept is None else kept.first
-        self._first = self._begin
+        self._first_id = admission.begin_call(work.lane) if kept is None else kept.first
+        self._first = self._first_id
         self._done = self._count = 0 if kept is None else kept.done
         self._refused_since = b""  # messages behind the last part that were refused, as they are kept
 
@@ -200,17 +200,17 @@ class KeyedCall(ClientCall):
             except _NotStored as stopped:
                 if self._done:
                     raise KeyRefusal(KeyTrouble.STOPPED) from None
-                return [Handed(self._begin, stopped.reply)] * len(drafts)
+                return [Handed(self._first_id, stopped.reply)] * len(drafts)
         return found
 
     async def _submit_keyed(self, drafts: Sequence[Draft], total: int) -> list[Handed]:
         places = range(self._count, self._count + len(drafts))
         self._count += len(drafts)
-        ids = [id_in_row(self._begin, place) for place in places]
+        ids = [id_in_row(self._first_id, place) for place in places]
         made = await self._made(drafts, ids)
         for place, one in zip(places, made, strict=True):
             if isinstance(one, Reply):
-                self._refused_since += difference(place, self._refused(one))
+                self._refused_since += difference(place, self._counted(one))
         messages = [one for one in made if isinstance(one, NewMessage)]
         replies = iter(await self._accepted_once(messages, total) if messages else ())
         return [
@@ -223,7 +223,7 @@ class KeyedCall(ClientCall):
         keep_ms = work.window_ms + max(one.due_at - one.accepted_at for one in messages)
         note = work.note if self._count < total else b""  # nobody goes on with a call of one part
         part = CallPart(
-            work.key, self._begin, begin, self._count - begin, total, keep_ms, work.keep, note,
+            work.key, self._first_id, begin, self._count - begin, total, keep_ms, work.keep, note,
             self._refused_since,
         )  # fmt: skip
         replies = await self._run(messages, part)
@@ -247,6 +247,7 @@ class KeyedCall(ClientCall):
         answered: asyncio.Future[Sequence[Reply | None] | KeyTrouble] = asyncio.get_running_loop().create_future()
 
         def known(kept: KeptCall | None) -> None:
+            """The store took nothing: the call is not where this part begins, or (None) no key has room."""
             if not answered.done():
                 no_room = kept is None and not part.begin
                 answered.set_result(KeyTrouble.NO_ROOM if no_room else KeyTrouble.UNDER_WAY)

@@ -24,8 +24,8 @@ _LEAVE_TRIES: Final = 60
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds between them
 
 
-class Work:
-    """Fulfils ports.admission.KeyedWork."""
+class KeyedCallWork:
+    """The work of this process on one call. Fulfils ports.admission.KeyedWork."""
 
     def __init__(self, key: IdempotencyKey, kept: KeptCall | None, lane: int, window_ms: int, keep: KeepMode) -> None:
         self.key = key
@@ -66,14 +66,14 @@ class KeyedCalls:
         self.replayed = 0  # messages
 
     @contextlib.asynccontextmanager
-    async def work_on(self, key: IdempotencyKey) -> AsyncIterator[Work]:
+    async def work_on(self, key: IdempotencyKey) -> AsyncIterator[KeyedCallWork]:
         """Raises KeyRefusal, StoreError."""
         if key.name in self._at_work:
             raise KeyRefusal(KeyTrouble.UNDER_WAY)
         self._at_work.add(key.name)
         try:
             keep = KeepMode.KEEP if self._has_room() else KeepMode.NO_ROOM
-            work = Work(key, await self._standing(key), key.lane(self._lanes), self._window_ms, keep)
+            work = KeyedCallWork(key, await self._standing(key), key.lane(self._lanes), self._window_ms, keep)
             try:
                 yield work
             finally:
@@ -99,7 +99,7 @@ class KeyedCalls:
         return kept
 
     def _leave_soon(self, key: IdempotencyKey) -> None:
-        """The call has stopped: any session may go on with it, this one too."""
+        """The call has stopped: the store hears that any process may go on with it, this one too."""
         task = asyncio.get_running_loop().create_task(self._leave(key))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
@@ -113,5 +113,5 @@ class KeyedCalls:
                 await self.keys.leave(key)
                 return
             except StoreError as error:
-                log.debug("a call that stopped is not left yet: %s", error)
+                log.debug("the store has not heard yet that a call stopped: %s", error)
                 await asyncio.sleep(backoff.failed())

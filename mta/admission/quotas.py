@@ -53,7 +53,7 @@ class TenantQuotas:
         self._quotas: Mapping[str, Quota] = {}  # of those that have one
         self._slices: dict[str, _Slice] = {}
         self._reserved: dict[MessageId, tuple[str, int, int]] = {}  # tenant, hour, deliveries; being accepted
-        self._returns: set[asyncio.Task[None]] = set()
+        self._giving_back: set[asyncio.Task[None]] = set()
 
     @property
     def is_on(self) -> bool:
@@ -92,7 +92,7 @@ class TenantQuotas:
         for tenant, slice_ in self._slices.items():
             self._drop(tenant, slice_)
         self._slices.clear()
-        await asyncio.gather(*self._returns)
+        await asyncio.gather(*self._giving_back)
 
     async def _share_out(
         self, tenant: str, mail: Sequence[Undecided], found: dict[MessageId, Sequence[Ending] | Reply]
@@ -117,12 +117,13 @@ class TenantQuotas:
                 words = _used_up(quota, free_at)
                 found[message.id] = [Ending(number, Class.THROTTLED, by, words) for number in numbers[fits:]]
         if free_at:  # little is left of the quota: another process may have use for it
-            self._return(tenant, hour, granted)
+            self._start_giving_back(tenant, hour, granted)
         elif granted:
             self._put_back(tenant, hour, granted)
 
     async def _reserve(self, tenant: str, quota: Quota, needed: int) -> tuple[int, int, int]:
-        """(hour, deliveries of those that are needed, Unix ms at which there is more). Raises StoreError."""
+        """(hour, how many of the deliveries are granted, Unix ms at which there is more, 0 = all are granted). Raises
+        StoreError."""
         hour = self._clock() // HOUR_MS
         slice_ = self._slices.get(tenant)
         if slice_ is None or slice_.hour < hour or slice_.quota != quota:
@@ -151,24 +152,24 @@ class TenantQuotas:
         return hour, granted, 0 if granted == needed else taken.free_at
 
     def _put_back(self, tenant: str, hour: int, count: int) -> None:
-        """Deliveries that were reserved, and are not accepted, are of the slice again, or go back to the store."""
+        """Reserved deliveries that were not accepted go back to the slice, or to the store where the slice is gone."""
         if not count:
             return
         slice_ = self._slices.get(tenant)
         if slice_ is None or slice_.hour != hour:
-            self._return(tenant, hour, count)
+            self._start_giving_back(tenant, hour, count)
             return
         slice_.left += count
         if slice_.timer is None:
-            slice_.timer = asyncio.get_running_loop().call_later(_IDLE, self._look, tenant, slice_)
+            slice_.timer = asyncio.get_running_loop().call_later(_IDLE, self._drop_if_idle, tenant, slice_)
 
-    def _look(self, tenant: str, slice_: _Slice) -> None:
+    def _drop_if_idle(self, tenant: str, slice_: _Slice) -> None:
         slice_.timer = None
         if self._slices.get(tenant) is not slice_:
             return
         if slice_.is_used and slice_.left:
             slice_.is_used = False
-            slice_.timer = asyncio.get_running_loop().call_later(_IDLE, self._look, tenant, slice_)
+            slice_.timer = asyncio.get_running_loop().call_later(_IDLE, self._drop_if_idle, tenant, slice_)
         elif slice_.left:
             del self._slices[tenant]
             self._drop(tenant, slice_)
@@ -177,15 +178,15 @@ class TenantQuotas:
         if slice_.timer is not None:
             slice_.timer.cancel()
             slice_.timer = None
-        self._return(tenant, slice_.hour, slice_.left)
+        self._start_giving_back(tenant, slice_.hour, slice_.left)
         slice_.left = 0
 
-    def _return(self, tenant: str, hour: int, count: int) -> None:
+    def _start_giving_back(self, tenant: str, hour: int, count: int) -> None:
         if not count:
             return
         task = asyncio.get_running_loop().create_task(self._give_back(tenant, hour, count))
-        self._returns.add(task)
-        task.add_done_callback(self._returns.discard)
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
 
     async def _give_back(self, tenant: str, hour: int, count: int) -> None:
         try:

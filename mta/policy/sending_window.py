@@ -6,7 +6,7 @@ from mta.model.errors import BadValue
 from mta.model.sending_window import SendingWindow
 from mta.policy.schedule import UTC, Schedule, parse_schedule, parse_timezone, schedule_of
 
-_MOST_PERIODS: Final = 400  # a time that the clocks skip each week is found no further ahead
+_MOST_PERIODS: Final = 400  # that are looked at for the next one in which the window is open
 _UNKNOWN_ZONE_MS: Final = 3_600_000
 
 

@@ -19,7 +19,7 @@ _STALE: Final = 1000  # removed suppressions whose fingerprints are kept at leas
 
 
 class SuppressionWatch:
-    """Until the fingerprints are read every recipient may be suppressed, so that mail need not wait for them."""
+    """Mail does not wait for the fingerprints: until they are read, the store is asked about every recipient."""
 
     def __init__(self, changes: SuppressionChanges) -> None:
         self._changes = changes
