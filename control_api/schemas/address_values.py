@@ -19,7 +19,7 @@ def read_comparable(value: Any, field: str) -> str:
     """In the form in which rules and suppressions compare addresses. Raises BadValue."""
     local, _ = _parts(value, field)
     if local == "*":
-        raise BadValue(field, "is every address of a domain; give the domain as domain")
+        raise BadValue(field, "is every address of a domain; give it as domain")
     return comparable(read_address(value, field))
 
 

@@ -54,8 +54,7 @@ class SqliteFiles:
         some 16 MiB, in each file that an export has come through.
         """
         path = str(self._folder / f"{name}.db")
-        connect = partial(sqlite3.connect, path, timeout=5.0, check_same_thread=False, cached_statements=0)
-        pool = QueuePool(connect)
+        pool = QueuePool(partial(sqlite3.connect, path, timeout=5.0, check_same_thread=False, cached_statements=0))
         event.listen(pool, "connect", self._prepare)
         return Engine(pool, self._dialect, self._url, execution_options={"compiled_cache": self._compiled})
 
