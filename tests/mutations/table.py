@@ -655,8 +655,8 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "claimed as accepted: each reservation ends",
         "mta/admission/group_commit.py",
-        "                hand_over(delivery, reserved, claimed or _NO_CLAIMS)\n",
-        "                if claimed is not None:\n                    hand_over(delivery, reserved, claimed)\n",
+        "                    hand_over(delivery, reserved, claimed or _NO_CLAIMS)\n",
+        "                    if claimed is not None:\n                        hand_over(delivery, reserved, claimed)\n",
         "tests/unit/admission/test_group_commit.py::test_each_reservation_ends_whatever_the_store_says",
     ),
 )
