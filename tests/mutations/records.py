@@ -316,7 +316,7 @@ SELECTORS = (
         _INDEX,
         "for name in chosen.domains]",
         "for name in chosen.domains[:1]]",
-        _T_TABLE + "table_agrees_with_a_naive_scan_however_it_was_made",
+        _T_TABLE + "a_rule_of_several_domains_stands_at_each_of_them",
     ),
     Mutation(
         "selectors: the times of a schedule",

@@ -193,6 +193,11 @@ def naive(found: list[Rule]) -> Rule | None:
     return max((r for r in found if r.generation == newest), key=lambda r: r.id, default=None)
 
 
+def test_a_rule_of_several_domains_stands_at_each_of_them() -> None:
+    several = table(rule("r", domains=("*.com", "other.org")))
+    assert [winner(several, domain=name) for name in ("mail.example.com", "other.org", "other.net")] == ["r", "r", ""]
+
+
 @settings(max_examples=400, deadline=None)
 @given(steps(), deliveries, st.sampled_from(NODES), st.integers(1, 5), st.frozensets(st.sampled_from(TAGS), max_size=1))
 def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, node, batch, protected):
