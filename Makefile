@@ -20,7 +20,7 @@ demo: $(VENV)/runtime.stamp
 # which tests stay together. Folders with long tests come first: the end is many short ones, which leave no processor idle.
 JOBS ?= 4
 FAST_JOBS ?= 2
-FAST := tests/unit tests/dialogs tests/architecture
+FAST := tests/architecture tests/unit tests/dialogs
 PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test: $(VENV)/test.stamp
 	$(PYTEST) -n $(JOBS) tests/soak tests/races tests/faults tests/scenarios tests/integration $(FAST) $(ARGS)

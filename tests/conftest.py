@@ -12,13 +12,18 @@ from tests.support.needs import tool
 
 _SKIPPED: dict[str, str] = {}  # test -> why
 _HEAVY = ("tests/races/", "tests/soak/", "tests/scenarios/s30_bench/", "tests/scenarios/s32_queue_shares/")
+_TOGETHER = {"tests/architecture/": "architecture"} | dict.fromkeys(_HEAVY, "heavy")
 
 
 class ByFile(LoadFileScheduling):
-    """Tests of one file share what they have started. Tests that use a whole processor run one after the other."""
+    """Tests of one file share what they have started. Tests that use a whole processor run one after the other, and
+    tests of the tree read it once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "heavy" if nodeid.startswith(_HEAVY) else str(super()._split_scope(nodeid))
+        for folder, name in _TOGETHER.items():
+            if nodeid.startswith(folder):
+                return name
+        return str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:

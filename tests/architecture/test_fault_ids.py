@@ -1,9 +1,11 @@
 """tests/FAULTS.md and tests/CHECKLIST.md explain the ids that tests name, and each id that they explain has a test."""
 
-import ast
 import re
 
 from tests.support.sources import ROOT, sources
+
+_TEST = re.compile(r"^ *(?:async )?def (test_\w+)\(", re.MULTILINE)
+_FIRST_LINE = re.compile(r'\A"""([^\n]*)')  # of a module's docstring
 
 
 def explained(page: str) -> set[str]:
@@ -14,9 +16,8 @@ def in_names(letters: str) -> set[str]:
     return {
         found.upper()
         for source in sources("tests")
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-        for found in re.findall(rf"(?<![a-z0-9])([{letters}]\d+)(?=_)", node.name)
+        for name in _TEST.findall(source.text)
+        for found in re.findall(rf"(?<![a-z0-9])([{letters}]\d+)(?=_)", name)
     }
 
 
@@ -24,7 +25,8 @@ def in_first_sentences(letters: str) -> set[str]:
     return {
         f"{letter}{number}"
         for source in sources("tests")
-        for inside in re.findall(r"\(([^)]*)\)", (ast.get_docstring(source.tree) or "").split("\n")[0])
+        for first in _FIRST_LINE.findall(source.text)
+        for inside in re.findall(r"\(([^)]*)\)", first)
         for letter, number in re.findall(rf"\b([{letters}])-?(\d+)\b", inside)
     }
 

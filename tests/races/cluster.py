@@ -12,10 +12,10 @@ import psutil
 from tests.races.destination import DestinationProcess
 from tests.races.plan import LEASE, NARROW_DOMAINS, POOLS, STALENESS, Fault, Plan
 from tests.races.relay import RelayProcess
-from tests.support.node import Node
+from tests.support.node import Node, pause_before_next_look
 from tests.support.valkey import Valkey
 
-_PAUSE = 0.05  # seconds between two looks
+_PAUSE = 0.05  # seconds between two looks, at least
 _CONNECTIONS = 6  # to a domain from a pool, both nodes together
 
 
@@ -120,9 +120,11 @@ class Cluster:
 async def eventually(holds: Callable[[], Awaitable[Any]], within: float) -> Any:
     """Ask until the answer is true, or the time is over; the last answer."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
+    begun = loop.time()
     while True:
+        asked = loop.time()
         found = await holds()
-        if found or loop.time() >= deadline:
+        now = loop.time()
+        if found or now >= begun + within:
             return found
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(pause_before_next_look(now - begun, now - asked, _PAUSE))

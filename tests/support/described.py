@@ -1,11 +1,20 @@
 """Requests out of the description of the API: what must be mended in one that is valid by its schema, and why."""
 
+import contextlib
 import copy
+import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+import hypothesis
+import pytest
+import requests
 import schemathesis
+from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.strategies._internal import regex
+from hypothesis.strategies._internal.lazy import unwrap_strategies
+from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.generation.hypothesis import builder
 from schemathesis.generation.hypothesis.reporting import ignore_hypothesis_output
@@ -35,36 +44,86 @@ _LEFT_OUT: Final = (  # marks of a test that could not be made as described
 )
 
 
-def labels(document: Mapping[str, Any]) -> list[str]:
-    """The names of a description's operations, as `Operations` has them."""
-    methods = [(path, method) for path, item in document["paths"].items() for method in item if method != "parameters"]
-    return [f"{method.upper()} {path}" for path, method in methods]
-
-
 class Operations:
-    """The operations of a description, by name.
+    """The operations of a description, which a node is asked for.
 
-    schemathesis makes the examples of all of them, for a quarter of a minute, in each process that collects the tests.
-    Here they are made one by one, when a test runs.
+    schemathesis makes the requests of all of them, for a quarter of a minute, in each process that collects the tests.
+    Here they are made one operation after the other, when a test runs.
     """
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._schema = schemathesis.openapi.from_dict(dict(document))
+    def __init__(self, document: Mapping[str, Any], api: str) -> None:
+        self._document = dict(document)
+        self._api = api
+        self._schema = schemathesis.openapi.from_dict(self._document)
         self._feedback = FeedbackSources(constants_value_source=make_constants_value_source(self._schema))
         self._by_label = {found.ok().label: found.ok() for found in self._schema.get_all_operations()}
+        load_all_checks()
+        self._checks = [self._remember_enforced, *(CHECKS.get_one(name) for name in CHECKS.get_all_names())]
+        self._enforced: set[str] = set()  # operations that have refused a request without a valid token
+        self._session = requests.Session()
+        self._session.trust_env = False
 
-    def run(self, label: str, test: Callable[[schemathesis.Case], None]) -> None:
-        """`test` with all requests that schemathesis makes for the operation."""
+    def ask(self, label: str, rules: hypothesis.settings) -> None:
+        """All requests that schemathesis makes for the operation; all checks of their answers."""
+
+        @rules
+        def answers(case: schemathesis.Case) -> None:
+            _mend_valid(case)
+            case.call_and_validate(self._api, self._session, HEADERS, self._checks, timeout=60)
+
         made = build_operation_test(
             config=self._schema.config,
             operation=self._by_label[label],
-            test_func=test,
+            test_func=answers,
             given_kwargs={},
             feedback=self._feedback,
         )
         with ignore_hypothesis_output():
             made()
         assert [mark.attr_name for mark in _LEFT_OUT if mark.is_set(made)] == []
+
+    def ask_in_a_row(self, rules: hypothesis.settings) -> None:
+        """Requests in a row, each with the ids of the answers before; all checks of their answers."""
+        how, checks = {"base_url": self._api, "session": self._session, "headers": HEADERS, "timeout": 60}, self._checks
+
+        class Orders(schemathesis.openapi.from_dict(self._document).as_state_machine()):  # type: ignore[misc]
+            def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+                return how
+
+            def before_call(self, case: schemathesis.Case) -> None:
+                _mend_valid(case)
+
+            def validate_response(self, response: Any, case: schemathesis.Case, **more: Any) -> None:
+                super().validate_response(response, case, additional_checks=checks, **more)
+
+        run_state_machine_as_test(Orders, settings=rules)
+
+    def _remember_enforced(self, context: schemathesis.CheckContext, *_: Any) -> None:
+        """No check: each operation is asked once without a valid token, as schemathesis itself does in its runs."""
+        context.auth_enforced_operations = self._enforced
+
+
+@contextlib.contextmanager
+def patterns_are_read_once() -> Iterator[None]:
+    """Patches Hypothesis, which makes a strategy of a pattern anew wherever the description has the pattern."""
+    make, made = regex.regex_strategy, {}
+
+    def strategy(pattern: re.Pattern[str] | str, fullmatch: bool, *, alphabet: Any, **more: Any) -> Any:
+        pattern = re.compile(pattern)
+        letters = None if alphabet is None else unwrap_strategies(alphabet).intervals
+        key = (pattern.pattern, pattern.flags, fullmatch, letters, *more.items())
+        if key not in made:
+            made[key] = make(pattern, fullmatch, alphabet=alphabet, **more)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(regex, "regex_strategy", strategy)
+        yield
+
+
+def _mend_valid(case: schemathesis.Case) -> None:
+    if case.meta is None or case.meta.generation.mode.is_positive:
+        mend(case)
 
 
 class Condition(NamedTuple):
@@ -216,7 +275,8 @@ def _some_part(case: schemathesis.Case) -> None:
 
 def _shown_data(case: schemathesis.Case) -> None:
     if case.path == "/v1/templates/{name}/render" and isinstance(case.body, dict):
-        case.body["data"] = {name: number for number, name in enumerate(case.body.get("data") or {}) if name.isalpha()}
+        given = case.body.get("data") or {}
+        case.body["data"] = {"x": 0, **{name: number for number, name in enumerate(given) if name.isalpha()}}
 
 
 def _sending_time(case: schemathesis.Case) -> None:
@@ -267,6 +327,7 @@ def _one_recipient(case: schemathesis.Case) -> None:
         for name in ("expires_at", "expire", "description", "created_at"):
             given.pop(name, None)
         if given.get("address") is None:
+            given.pop("address", None)
             given["domain"] = given.get("domain") or "example.net"
         else:
             given.pop("domain", None)

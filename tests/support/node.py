@@ -176,12 +176,22 @@ def running(*things: Any) -> Iterator[None]:
 
 def until(holds: Callable[[], Any], timeout: float = 20.0, what: str | Callable[[], str] = "") -> Any:
     """Ask until the answer is true; the answer. `what` says what failed, or is called to say it."""
-    deadline = time.monotonic() + timeout
+    begun = asked = time.monotonic()
     while True:
         found = holds()
         if found:
             return found
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= begun + timeout:
             said = what() if callable(what) else what
             raise AssertionError(said or f"{holds} did not hold within {timeout} s")
-        time.sleep(0.02)
+        time.sleep(pause_before_next_look(now - begun, now - asked))
+        asked = time.monotonic()
+
+
+def pause_before_next_look(waited: float, took: float, least: float = 0.02) -> float:
+    """Seconds until a condition is looked at again, so that tests that wait leave the processors to those that work.
+
+    `waited`: since the first look; `took`: the look before.
+    """
+    return max(least, min(0.1, waited / 20), min(0.25, took))

@@ -1,25 +1,15 @@
 """The client commands as people and scripts call them: programs of their own against a live node."""
 
-import json
 import os
 import shlex
 import subprocess
 import sys
 from subprocess import PIPE
-from typing import Any, NamedTuple
+from typing import Any
 
+from tests.support.command_forks import Said, floodgate
 from tests.support.node import Node
 from tests.support.sink_thread import SinkThread
-
-
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Shell:
@@ -45,11 +35,4 @@ class Shell:
         )
 
     def run(self, *words: str, **environ: str) -> Said:
-        process = self.start(*words, **environ)
-        try:
-            out, err = process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise
-        return Said(process.returncode, out, err)
+        return floodgate(*words, environ=self.environ | environ)

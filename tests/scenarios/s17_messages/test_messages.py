@@ -4,11 +4,10 @@ import datetime
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from typing import Any
 
+from tests.support.command_forks import Said, floodgate
 from tests.support.node import TOKEN, until
 from tests.support.orders import seconds
 from tests.support.rest import ask
@@ -139,25 +138,25 @@ def test_what_was_sent_is_409_and_what_nobody_knows_is_404(place: Any):
 
 
 def test_the_commands_say_the_same_as_the_api(place: Any):
-    def floodgate(*words: str) -> "subprocess.CompletedProcess[str]":
-        environ = os.environ | {"FLOODGATE_URL": place.node.ready["api"], "FLOODGATE_TOKEN": TOKEN}
-        command = [sys.executable, "-m", "mta.cli.main", "messages", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30, check=False)
+    def messages(*words: str) -> Said:
+        return floodgate(
+            "messages", *words, environ=os.environ | {"FLOODGATE_URL": place.api, "FLOODGATE_TOKEN": TOKEN}
+        )
 
     waiting, sent = place.node.send(["a@command.test"], ("command",), X_MQ_Delayed="+1h") + place.node.send(
         "b@command.test"
     )
     place.becomes(sent, "SENT")
-    shown = floodgate("show", waiting, "--json")
-    assert (shown.returncode, json.loads(shown.stdout)) == (0, place.show(waiting))
-    done = floodgate("cancel", waiting)
-    assert (done.returncode, "CANCELED" in done.stdout, done.stderr) == (0, True, "")
-    one = floodgate("show", f"{waiting}.1")
-    assert (one.returncode, f"{waiting}.1" in one.stdout, "CANCELED" in one.stdout) == (0, True, True), one
-    of_one = floodgate("cancel", f"{sent}.1")
-    assert of_one.stderr.startswith("floodgate: not canceled: the delivery is SENT since "), of_one
-    late = floodgate("cancel", sent, "--wait", "0")
-    assert (late.returncode, late.stderr.startswith("floodgate: not canceled: the message is SENT since ")) == (1, True)
+    shown = messages("show", waiting, "--json")
+    assert (shown.status, json.loads(shown.out)) == (0, place.show(waiting))
+    done = messages("cancel", waiting)
+    assert (done.status, "CANCELED" in done.out, done.err) == (0, True, "")
+    one = messages("show", f"{waiting}.1")
+    assert (one.status, f"{waiting}.1" in one.out, "CANCELED" in one.out) == (0, True, True), one
+    of_one = messages("cancel", f"{sent}.1")
+    assert of_one.err.startswith("floodgate: not canceled: the delivery is SENT since "), of_one
+    late = messages("cancel", sent, "--wait", "0")
+    assert (late.status, late.err.startswith("floodgate: not canceled: the message is SENT since ")) == (1, True)
     assert place.show(waiting)["status"] == "CANCELED"
 
 

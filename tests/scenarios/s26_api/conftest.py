@@ -1,11 +1,10 @@
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.command_forks import Said, floodgate
 from tests.support.node import TOKEN
 from tests.support.node_and_sink import NodeAndSink, shared
 
@@ -13,11 +12,9 @@ from tests.support.node_and_sink import NodeAndSink, shared
 class WithCommands(NodeAndSink):
     """It is spoken to by client commands, too."""
 
-    def floodgate(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def floodgate(self, *words: str) -> Said:
         """A client command, as a program of its own."""
-        environ = os.environ | {"FLOODGATE_URL": self.api, "FLOODGATE_TOKEN": TOKEN}
-        command = [sys.executable, "-m", "mta.cli.main", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30, check=False)
+        return floodgate(*words, environ=os.environ | {"FLOODGATE_URL": self.api, "FLOODGATE_TOKEN": TOKEN})
 
     def scheduled(self, tag: str, domain: str, count: int) -> str:
         """The id of a message to so many recipients, due in an hour."""

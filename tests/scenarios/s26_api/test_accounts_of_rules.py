@@ -18,8 +18,8 @@ def test_o14_a_rule_that_expires_while_it_is_swept_gets_one_answer_everywhere(pl
     place.scheduled("expiring_too", "expiring.test", 1000)
     words = ("errors", "add", "554", "--tag", "expiring_too", "--domain", "expiring.test", "--duration", "800ms")
     said = place.floodgate(*words, "--wait", "10s", "--until", "swept", "--json", "--yes")
-    assert said.returncode == 0, said.stderr
-    statement = ask(place.api, "GET", f"/v1/errors/{json.loads(said.stdout)['id']}/statement").body
+    assert said.status == 0, said.err
+    statement = ask(place.api, "GET", f"/v1/errors/{json.loads(said.out)['id']}/statement").body
     assert (statement["sweep"]["state"], statement["complete"]) == ("stopped", True)
 
 
@@ -40,9 +40,9 @@ def test_o6_the_statement_of_a_removed_rule_can_still_be_read_and_remove_says_so
     path = f"/v1/errors/{made.body['id']}"
     before = ask(place.api, "GET", path + "/statement").body
     said = place.floodgate("errors", "remove", made.body["id"])
-    assert said.returncode == 0, said.stderr
-    assert f"floodgate errors statement {made.body['id']}" in said.stdout
-    assert "can be read until 20" in said.stdout
+    assert said.status == 0, said.err
+    assert f"floodgate errors statement {made.body['id']}" in said.out
+    assert "can be read until 20" in said.out
     after = ask(place.api, "GET", path + "/statement")
     assert after.status == 200
     assert after.body["removed_at"]
@@ -50,7 +50,7 @@ def test_o6_the_statement_of_a_removed_rule_can_still_be_read_and_remove_says_so
     assert {name: after.body[name] for name in same} == {name: before[name] for name in same}
     assert after.body["intercepted"]["queued"] == 20
     said = place.floodgate("errors", "statement", made.body["id"])
-    assert said.returncode == 0, said.stderr
+    assert said.status == 0, said.err
     assert ask(place.api, "GET", path).status == 404, "the rule itself is gone"
     assert "statement" in ask(place.api, "GET", path).body["error"]["message"]
     assert ask(place.api, "POST", path + "/undo?wait=5s").body["reinstated"] == 20

@@ -77,7 +77,7 @@ def test_k11_an_odd_reply_is_shown_escaped_and_short(place: Any, answering: None
     for escape in ("\\u009b", "\\u202e", "\\u2028", "\\u007f"):
         assert escape in text
     said = place.floodgate("messages", "show", sent, "--json")
-    shown = json.loads(said.stdout)
+    shown = json.loads(said.out)
     assert shown["recipients"][0]["error"]["text"] == text
     assert not set("\x9b\u202e\u2028\x7f") & set(json.dumps(shown, ensure_ascii=False))
 

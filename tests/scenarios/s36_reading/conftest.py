@@ -2,13 +2,12 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.command_forks import Said, floodgate
 from tests.support.node import TOKEN, until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.rest import ask
@@ -17,11 +16,9 @@ from tests.support.rest import ask
 class WithHistory(NodeAndSink):
     """Its history is read over REST and by commands."""
 
-    def floodgate(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def floodgate(self, *words: str) -> Said:
         """A client command, as a program of its own."""
-        environ = os.environ | {"FLOODGATE_URL": self.api, "FLOODGATE_TOKEN": TOKEN}
-        command = [sys.executable, "-m", "mta.cli.main", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30, check=False)
+        return floodgate(*words, environ=os.environ | {"FLOODGATE_URL": self.api, "FLOODGATE_TOKEN": TOKEN})
 
     def listed(self, query: str, count: int) -> list[dict[str, Any]]:
         """The records of the first page once there are so many."""

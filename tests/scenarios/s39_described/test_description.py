@@ -6,26 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
-from schemathesis.checks import CHECKS, load_all_checks
 
 from control_api.description.document import document
-from tests.support.described import HEADERS, Operations, labels, mend
-from tests.support.many_addresses import from_many_addresses
 from tests.support.node import TOKEN
+from tests.support.node_and_sink import NodeAndSink
 
 DOCUMENT = document()
-load_all_checks()
-ALL_CHECKS = [CHECKS.get_one(name) for name in CHECKS.get_all_names()]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def strangers() -> Iterator[None]:
-    with from_many_addresses(TOKEN):
-        yield
-
+LABELS = [
+    f"{method.upper()} {path}" for path, item in DOCUMENT["paths"].items() for method in item if method != "parameters"
+]
 
 # A few examples for each operation; more of them, and others each time, with `make fuzz`.
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
@@ -35,33 +25,20 @@ SETTINGS = settings(
 
 
 @pytest.fixture(scope="module")
-def operations() -> Operations:
-    return Operations(DOCUMENT)
+def operations(place: NodeAndSink) -> Iterator[Any]:
+    # Here, since they import schemathesis, for a second in each process that collects tests.
+    from tests.support.described import Operations, patterns_are_read_once
+    from tests.support.many_addresses import from_many_addresses
+
+    with from_many_addresses(TOKEN), patterns_are_read_once():
+        yield Operations(DOCUMENT, place.api)
 
 
-@pytest.mark.parametrize("operation", labels(DOCUMENT))
-def test_k13_a8_answers_agree_with_the_description(operation: str, operations: Operations, place: Any) -> None:
-    @SETTINGS
-    def answers(case: schemathesis.Case) -> None:
-        if case.meta is None or case.meta.generation.mode.is_positive:
-            mend(case)
-        case.call_and_validate(base_url=place.api, headers=HEADERS, checks=ALL_CHECKS, timeout=60)
-
-    operations.run(operation, answers)
+@pytest.mark.parametrize("operation", LABELS)
+def test_k13_a8_answers_agree_with_the_description(operation: str, operations: Any) -> None:
+    operations.ask(operation, SETTINGS)
 
 
-def test_k13_what_an_answer_names_is_there_until_it_is_removed(place: Any) -> None:
+def test_k13_what_an_answer_names_is_there_until_it_is_removed(operations: Any) -> None:
     """Orders in a row, each with the ids of the answers before."""
-
-    class Orders(schemathesis.openapi.from_dict(DOCUMENT).as_state_machine()):  # type: ignore[misc]
-        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
-            return {"base_url": place.api, "headers": HEADERS, "timeout": 60}
-
-        def before_call(self, case: schemathesis.Case) -> None:
-            if case.meta is None or case.meta.generation.mode.is_positive:
-                mend(case)
-
-        def validate_response(self, response: Any, case: schemathesis.Case, **more: Any) -> None:
-            super().validate_response(response, case, additional_checks=ALL_CHECKS, **more)
-
-    run_state_machine_as_test(Orders, settings=settings(SETTINGS, max_examples=EXAMPLES or 5, stateful_step_count=6))
+    operations.ask_in_a_row(settings(SETTINGS, max_examples=EXAMPLES or 5, stateful_step_count=6))

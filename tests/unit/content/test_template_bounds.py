@@ -3,6 +3,7 @@ own."""
 
 import subprocess
 import sys
+from bisect import bisect_left
 
 import pytest
 
@@ -77,7 +78,7 @@ def chain(name: str, links: int) -> str:
 
 def most(name: str) -> int:
     """The links of the longest chain within the bounds."""
-    return max(links for links in range(1, MAX_TOKENS + 1) if excess(chain(name, links)) is None)
+    return bisect_left(range(1, MAX_TOKENS + 1), True, key=lambda links: excess(chain(name, links)) is not None)
 
 
 def test_no_chain_or_nest_ends_the_process() -> None:
