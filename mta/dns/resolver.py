@@ -102,6 +102,9 @@ class DnsResolver:
         found = await self._look_up(name, "TXT")
         return TextAnswer(found.records, bool(found.failure))
 
+    def has_texts(self, name: str) -> bool:
+        return self._cached(name, "TXT") is not None
+
     async def close(self) -> None:
         for task in list(self._asking.values()):
             task.cancel()

@@ -132,6 +132,8 @@ class Connector:
     async def _search(self, domain: str, route: Route) -> tuple[list[Target] | Trouble, StsPolicy | None]:
         """The addresses of the domain by this route, and its MTA-STS policy."""
         finding = find_targets(domain, route, self._delivery.mx_port, self._listeners, self._resolver)
+        if self._tls.is_at_hand(domain, route):  # no tasks are needed
+            return await finding, await self._tls.policy(domain, route)
         return await asyncio.gather(finding, self._tls.policy(domain, route))
 
     def known_targets(self, domain: str) -> Sequence[Target]:
@@ -140,6 +142,8 @@ class Connector:
         if known is not None and known[0] > self._loop.time():
             return known[1]
         route = self._routes.of(domain)[0]
+        if route.address is None:
+            return ()
         fixed = self._fixed.get(route)
         if fixed is None:
             fixed = self._fixed[route] = fixed_targets(route, self._listeners)

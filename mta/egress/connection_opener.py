@@ -103,14 +103,12 @@ class ConnectionOpener:
     def more(self, *, ticked: bool = False) -> None:
         """Open the first connection, or as many as `further_connections` allows, but not more than transactions
         wait."""
-        budget = self._budget
-        now = self._loop.time()
         waiting = self._waiting
         unserved = waiting.anew + (0 if self._connections.idle else waiting.ready)
         if not unserved or self._shutdown.begun:
             return
-        there, productive = self._connections.strength(now)
-        held = there + len(self._tasks)
+        budget, now = self._budget, self._loop.time()
+        held = self._connections.kept + len(self._tasks)
         if not held and waiting.ready and self._gets_shared(refused=self._not_before > now):
             return
         if self._not_before > now:
@@ -125,6 +123,7 @@ class ConnectionOpener:
                 if not self._share.is_known and self._asking is None:
                     self._asking = self._loop.create_task(self._find_hosts(self._share))
             return
+        productive = self._connections.productive(now)
         missing = unserved - len(self._tasks)
         more = min(further_connections(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
         if (

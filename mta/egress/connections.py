@@ -37,15 +37,17 @@ class Connections:
     @property
     def usable(self) -> int:
         """Connections that can carry another transaction."""
-        return sum(connection.usable for connection in self.all)
+        return sum(connection.usable for connection in self.all) if self.all else 0
 
-    def strength(self, now: float) -> tuple[int, int]:
-        """Connections that are not being closed; and how many carried something lately, those closed since included."""
+    @property
+    def kept(self) -> int:
+        """Connections that are not being closed."""
+        return sum(not connection.quitting for connection in self.all) if self.all else 0
+
+    def productive(self, now: float) -> int:
+        """How many connections carried something lately, those closed since included."""
         departed = self._departed if now - self._departed_since <= LATELY else 0
-        return (
-            sum(not connection.quitting for connection in self.all),
-            departed + sum(connection.productive(now) for connection in self.all),
-        )
+        return departed + (sum(connection.productive(now) for connection in self.all) if self.all else 0)
 
     def works(self, now: float) -> bool:
         """Whether there is none yet, or one that carried something lately."""

@@ -1,5 +1,6 @@
 """Addresses that could not be connected to lately, so that they are not tried again for each message."""
 
+import functools
 import hashlib
 import mmap
 import os
@@ -13,6 +14,7 @@ from mta.policy.failures import Trouble, broken
 
 _SLOTS: Final = 4096  # a power of two
 _SIZE: Final = 8 * _SLOTS
+_REMEMBERED: Final = 16_384  # paths whose slots are remembered
 _LOW: Final = 0xFFFFFFFF
 _LONGEST: Final = 60_000  # ms: a slot that says more was written weeks ago
 
@@ -90,6 +92,7 @@ def dead_hosts_memory() -> int:
     return memory
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def _place(path: _Path) -> tuple[int, int]:
     """The number of its slot, and its mark there, which is never 0."""
     digest = hashlib.blake2b("|".join(map(str, path)).encode(), digest_size=8).digest()

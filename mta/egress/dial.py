@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from mta.egress.handshake import Failed, Handshake
 from mta.egress.login import Login
 from mta.egress.sending_ips import Source
+from mta.egress.socket_connect import connected
 from mta.egress.targets import Target
 from mta.egress.tls_contexts import TlsContexts
 from mta.model.phases import Phase
@@ -19,7 +20,7 @@ from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
 from mta.policy.tls import IMPLICIT_PORT, TlsLevel, TlsNeed
 from mta.smtp.client_machine import Extensions
-from mta.smtp.spoken import bounded
+from mta.smtp.spoken import Spoken, bounded, in_words
 
 Greeted = Callable[[], Awaitable[None]]
 
@@ -43,7 +44,7 @@ class ReadyConnection(msgspec.Struct, frozen=True):
     host: str  # the peer's name, or its address where it has none
     ip: str  # the peer's address
     tls: str
-    opening: tuple[str, ...] = ()  # the lines of the handshake, for the dialogue of an attempt that fails
+    opening: Sequence[Spoken] = ()  # the handshake, for the dialogue of an attempt that fails
     route: str = ""  # the name of the route that led here
     tls_failed: str = ""  # the reason for clear text, although the server offered STARTTLS and it was wanted
 
@@ -95,15 +96,12 @@ class Dialer:
         sock = socket.socket(socket.AF_INET6 if ":" in target.ip else socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if source.ip:
                 # Without it a bind takes one of 28,000 ports for all destinations together (ip(7)).
                 with contextlib.suppress(OSError):
                     sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source.ip, 0))
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout(self._settings.connect_timeout or None):
-                await loop.sock_connect(sock, (target.ip, target.port))
+            await connected(sock, (target.ip, target.port), self._settings.connect_timeout)
         except TimeoutError:
             sock.close()
             seconds = self._settings.connect_timeout
@@ -111,7 +109,6 @@ class Dialer:
         except OSError as error:
             sock.close()
             where = f"from {source.ip} " if source.ip else ""
-            # The loop's own words ("Connect call failed ('192.0.2.1', 25)") would not say why.
             why = os.strerror(error.errno) if error.errno else str(error)
             words = f"cannot connect {where}to port {target.port}: {why}"
             return broken(Phase.CONNECT, words, target.host, target.ip)
@@ -136,7 +133,7 @@ class Dialer:
         except BaseException as failure:
             handshake.close()
             if isinstance(failure, Failed):
-                failure.trouble = failure.trouble._replace(dialogue=bounded(handshake.dialogue))
+                failure.trouble = failure.trouble._replace(dialogue=bounded(in_words(handshake.dialogue)))
             if isinstance(failure, Failed) and failure.hello_refused:
                 _remember(self._plain, (target.ip, target.port), loop.time() + _PLAIN_FOR)
             raise
@@ -181,7 +178,7 @@ def _ready(handshake: Handshake, target: Target, tls_failed: str) -> ReadyConnec
         host=target.host,
         ip=target.ip,
         tls=f"{secure.version()} {secure.cipher()[0]}" if secure is not None else "",
-        opening=bounded(handshake.dialogue),
+        opening=handshake.dialogue,
         route=target.route.name,
         tls_failed=tls_failed,
     )

@@ -10,14 +10,14 @@ from mta.egress.dial import ReadyConnection
 from mta.egress.transaction import Transaction
 from mta.model.outcomes import Reply
 from mta.smtp.client_machine import ClientMachine
-from mta.smtp.spoken import asked, bounded, said
+from mta.smtp.spoken import asked, bounded, in_words, said
 
 
 def dialogue_of(
     transaction: Transaction, machine: ClientMachine, peer: ReadyConnection, number: int
 ) -> tuple[str, ...]:
     """The lines from the greeting to the last reply, of all recipients only `number` (from 0)."""
-    lines = list(peer.opening)
+    lines = in_words(peer.opening)
     rcpts = machine.rcpts
     rcpt = rcpts[number] if number < len(rcpts) else None
     steps: tuple[tuple[str, Reply | None], ...] = (

@@ -5,6 +5,7 @@ means the same at every command.
 """
 
 import asyncio
+import functools
 import ssl
 from collections import deque
 from typing import cast
@@ -18,7 +19,9 @@ from mta.policy.failures import Trouble, broken, refused
 from mta.policy.tls_results import NOT_SUPPORTED
 from mta.smtp.client_machine import Extensions
 from mta.smtp.reply_parser import ReplyParser
-from mta.smtp.spoken import asked, said, said_in_lines
+from mta.smtp.spoken import Spoken
+
+_MOST_OFFERS = 256  # replies to EHLO that are remembered
 
 
 class Failed(Exception):
@@ -37,6 +40,7 @@ class Handshake(asyncio.Protocol):
         self._host = host
         self._ip = ip
         self._command_timeout = command_timeout
+        self._loop = asyncio.get_running_loop()
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -48,7 +52,7 @@ class Handshake(asyncio.Protocol):
         self.extensions = Extensions()
         self.offers_tls = False
         self._mechanisms: frozenset[str] = frozenset()  # of AUTH
-        self.dialogue: list[str] = []
+        self.dialogue: list[Spoken] = []
 
     # The steps; each raises Failed
 
@@ -176,30 +180,31 @@ class Handshake(asyncio.Protocol):
         if self._replies and self._replies[0].code < 400:
             raise self._misunderstood(f"the server answers {self._replies[0].code} before it was asked")
         if not self._lost:
-            self.dialogue.append(asked(shown or command))
+            self.dialogue.append(shown or command)
             self.transport.write(f"{command}\r\n".encode("ascii"))
         return await self._reply(self._command_timeout)
 
     async def _reply(self, within: float) -> Reply:
         if not (self._replies or self._parser.fault or self._lost):
-            self._waiter = asyncio.get_running_loop().create_future()
+            waiter = self._waiter = self._loop.create_future()
+            timer = self._loop.call_later(within, self._wake) if within else None
             try:
-                async with asyncio.timeout(within or None):
-                    await self._waiter
-            except TimeoutError:
-                self._parser.end()
-                raise self._ended(f"timed out {self._phase.value}") from None
+                await waiter
             finally:
                 self._waiter = None
+                if timer is not None:
+                    timer.cancel()
         if self._replies:
             return self._noted(self._replies.popleft())
+        if not (self._parser.fault or self._lost):
+            self._parser.end()
+            raise self._ended(f"timed out {self._phase.value}")
         raise self._ended(self._lost)
 
     def _noted(self, reply: Reply) -> Reply:
         """`reply`, in the dialogue from now on: line by line where the parser still has its lines."""
         lines = self._parser.lines if self._phase is Phase.EHLO and reply.code < 300 else []
-        in_lines = len(lines) > 1 and reply.text.encode().startswith(lines[0])
-        self.dialogue += said_in_lines(reply.code, lines) if in_lines else [said(reply)]
+        self.dialogue.append((reply, lines))
         return reply
 
     def _check(self, reply: Reply, permanent_too: bool = True) -> None:
@@ -211,15 +216,7 @@ class Handshake(asyncio.Protocol):
 
     def _read_extensions(self) -> None:
         """Of the last reply, whose first line is the server's name (RFC 5321 4.1.1.1)."""
-        offered: dict[str, str] = {}
-        for line in self._parser.lines[1:]:
-            keyword, _, value = line.decode("ascii", "replace").strip().partition(" ")
-            offered[keyword.upper()] = value.strip()
-        size = offered.get("SIZE")
-        limit = None if size is None else int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
-        self.extensions = Extensions("PIPELINING" in offered, "8BITMIME" in offered, limit)
-        self.offers_tls = "STARTTLS" in offered
-        self._mechanisms = frozenset(offered.get("AUTH", "").upper().split())
+        self.extensions, self.offers_tls, self._mechanisms = _offered(tuple(self._parser.lines[1:]))
 
     # Failures
 
@@ -241,3 +238,17 @@ class Handshake(asyncio.Protocol):
 
     def _failed(self, words: str, tls_result: str = "") -> Failed:
         return Failed(broken(self._phase, words, self._host, self._ip)._replace(tls_result=tls_result))
+
+
+@functools.lru_cache(maxsize=_MOST_OFFERS)
+def _offered(lines: tuple[bytes, ...]) -> tuple[Extensions, bool, frozenset[str]]:
+    """The extensions that matter to transactions, whether STARTTLS is one, and the mechanisms of AUTH. Hosts that run
+    the same software offer the same."""
+    offered: dict[str, str] = {}
+    for line in lines:
+        keyword, _, value = line.decode("ascii", "replace").strip().partition(" ")
+        offered[keyword.upper()] = value.strip()
+    size = offered.get("SIZE")
+    limit = None if size is None else int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
+    extensions = Extensions("PIPELINING" in offered, "8BITMIME" in offered, limit)
+    return extensions, "STARTTLS" in offered, frozenset(offered.get("AUTH", "").upper().split())

@@ -43,11 +43,18 @@ class HostTls:
     async def policy(self, domain: str, route: Route) -> StsPolicy | None:
         """The policy for mail of the domain by this route; None: there is none. A policy concerns the domain's own
         hosts, and where the settings say that mail goes in clear text it is not asked for."""
-        if self._policies is None or route != MX or domain.startswith("["):
-            return None
-        if self._needs.of(domain, "", route).level is TlsLevel.NONE:
+        if self._policies is None or not self._may_have_policy(domain, route):
             return None
         return await self._policies.of(domain)
+
+    def is_at_hand(self, domain: str, route: Route) -> bool:
+        """Whether the policy, or that there is none, is known without a question to DNS."""
+        return self._policies is None or not self._may_have_policy(domain, route) or self._policies.is_asked(domain)
+
+    def _may_have_policy(self, domain: str, route: Route) -> bool:
+        if route is not MX or domain.startswith("["):
+            return False
+        return self._needs.of(domain, "", route).level is not TlsLevel.NONE
 
     def need(self, domain: str, site: str, target: Target, policy: StsPolicy | None) -> TlsNeed | Trouble:
         """The need of a connection to this host; Trouble: the policy forbids the host."""

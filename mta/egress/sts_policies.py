@@ -55,7 +55,7 @@ class StsPolicies:
         """The policy that mail of the domain must follow; None: it has none."""
         if self._loop.time() - self._loaded_at >= RELOAD_EVERY:
             await self._load()
-        answer = await self._resolver.texts(f"_mta-sts.{domain}")
+        answer = await self._resolver.texts(_record_name(domain))
         record = record_id(answer.texts)
         known, now = self._in_force(domain), self._clock()
         if record is not None:
@@ -65,6 +65,10 @@ class StsPolicies:
                 self._start(domain, record)
             known = self._in_force(domain)
         return known if known is not None and known.mode is not StsMode.NONE else None
+
+    def is_asked(self, domain: str) -> bool:
+        """Whether DNS was asked lately about the domain's record."""
+        return self._resolver.has_texts(_record_name(domain))
 
     def doubt(self, domain: str) -> None:
         """No host of the domain could follow its policy: look whether the policy has changed (RFC 8461 5)."""
@@ -161,3 +165,7 @@ class StsPolicies:
         if is_fresh:
             self._not_before.pop(domain, None)
         return is_fresh
+
+
+def _record_name(domain: str) -> str:
+    return f"_mta-sts.{domain}"

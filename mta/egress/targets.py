@@ -1,13 +1,12 @@
 """The addresses of a destination: those of its route, or of the hosts that DNS names, in the order to try them."""
 
-import ipaddress
 from typing import NamedTuple
 
 from mta.model.errors import BadValue
 from mta.model.outcomes import Verdict
 from mta.model.settings import Address
 from mta.policy.failures import Trouble, unroutable
-from mta.policy.mx import MOST_ADDRESSES, MOST_HOSTS, is_address, is_own, literal_address, why_refused
+from mta.policy.mx import MOST_ADDRESSES, MOST_HOSTS, is_address, is_own, literal_address, normal, why_refused
 from mta.policy.routes import MX, Route
 from mta.ports.delivery import Resolver
 
@@ -112,4 +111,4 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
 
 def _target(host: str, ip: str, port: int, route: Route = MX) -> Target:
     """Name and address in the one form in which rules name them."""
-    return Target(host.lower().rstrip("."), str(ipaddress.ip_address(ip.strip("[]."))), port, route)
+    return Target(host.lower().rstrip("."), normal(ip), port, route)

@@ -81,6 +81,12 @@ def _parsed(ip: str) -> _Address:
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
+def normal(ip: str) -> str:
+    """The address in the one form in which rules name it. Raises ValueError."""
+    return str(ipaddress.ip_address(ip.strip("[].")))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
 def _facts(ip: str) -> tuple[bool, bool]:
     """Whether it may be the address of a host, and whether it is one of loopback. Raises ValueError."""
     address = _parsed(ip)

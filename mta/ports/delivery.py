@@ -213,6 +213,10 @@ class Resolver(Protocol):
 
     async def texts(self, name: str) -> "TextAnswer": ...
 
+    def has_texts(self, name: str) -> bool:
+        """Whether `texts` answers from memory."""
+        ...
+
 
 class TextAnswer(NamedTuple):
     """The TXT records of a name, each as one text; none with `failed` = nobody knows."""

@@ -7,6 +7,7 @@ kept as text. A line that stands alone and has no code from 200 to 599 is a faul
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mta.model.outcomes import Reply
 
@@ -16,12 +17,14 @@ MOST_BYTES = 1024 * 1024  # octets of one reply; beyond them it is a fault
 
 _KEPT_BYTES = 8 * 1024  # octets of all lines together
 _SHOWN = 80  # octets of a fault
-_MOST_KNOWN, _SHORT_LINE, _SHORT_GROUP = 256, 64, 256
+_MOST_SUCCESSES = 1024
+_MOST_KNOWN, _SHORT_LINE, _SHORT_GROUP = 256, 64, 512
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.ASCII | re.DOTALL)
 _WRONG_CODE = re.compile(rb"[0-9]{3}(?: .*)?", re.ASCII | re.DOTALL)
 _BEGUN = re.compile(rb"(?:[2-5](?:[0-9](?:[0-9](?:[ -].*)?)?)?)?\r?", re.ASCII | re.DOTALL)
 _FAILURES = b"45"
+_FIRST_FAILURE = 400
 _LOOKED_AT = 200  # characters in which an enhanced code may stand
 # The subjects that are registered, so that a version such as 4.94.2 is no code, nor a part of an address.
 _ENHANCED_WITHIN = re.compile(r"(?<![0-9.])([245]\.[0-7]\.[0-9]{1,3})(?![0-9]|\.[0-9])", re.ASCII)
@@ -32,7 +35,7 @@ class ReplyParser:
     """Takes bytes in any split and gives complete replies in order. `fault` says why it takes no more ("" = it does):
     replies that came before the fault are given all the same. `lines` are those of the last reply of several lines."""
 
-    __slots__ = ("_buffer", "_bytes", "_code", "_groups", "_known", "_length", "_texts", "fault", "lines")
+    __slots__ = ("_buffer", "_bytes", "_code", "_known", "_length", "_texts", "fault", "lines")
 
     def __init__(self) -> None:
         self.fault = ""
@@ -43,15 +46,15 @@ class ReplyParser:
         self._texts: list[bytes] = []
         self._bytes = 0  # octets read since the last reply
         self._known: dict[bytes, Reply] = {}  # short one-line replies, which servers repeat, parsed once
-        self._groups: dict[bytes, list[Reply]] = {}  # segments of whole replies, parsed once
 
     def feed(self, data: bytes) -> Sequence[Reply]:
         """The replies that `data` completes. Check `fault` afterwards."""
         whole = not (self._buffer or self._bytes)
-        if whole:
-            group = self._groups.get(data)
-            if group is not None and not self.fault:
-                return group
+        if whole and not self.fault and (said := _successes.get(data)) is not None:
+            if said.lines is not None:
+                self.lines = said.lines
+            return said.replies
+        before = self.lines
         replies: list[Reply] = []
         if self.fault:
             return replies
@@ -80,9 +83,7 @@ class ReplyParser:
             if self._bytes + self._length > MOST_BYTES:
                 self.fault = "a reply has no end"
         if whole and len(data) <= _SHORT_GROUP and not (rest or self._bytes):
-            if len(self._groups) >= _MOST_KNOWN:
-                self._groups.clear()
-            self._groups[data] = replies
+            _keep_successes(data, _Said(replies, None if self.lines is before else self.lines))
         return replies
 
     @property
@@ -142,6 +143,25 @@ class ReplyParser:
             return False
         texts.append(text)
         return True
+
+
+class _Said(NamedTuple):
+    """The replies of one segment, and the lines of the last one that has several; None = none has."""
+
+    replies: list[Reply]
+    lines: list[bytes] | None
+
+
+# Segments of whole replies that are all successes, parsed once for all connections: most hosts use the same words. A
+# failure is an object of its own for each connection, since those that hear of failures count objects.
+_successes: dict[bytes, _Said] = {}
+
+
+def _keep_successes(data: bytes, said: _Said) -> None:
+    if all(reply.code < _FIRST_FAILURE for reply in said.replies):
+        if len(_successes) >= _MOST_SUCCESSES:
+            _successes.clear()
+        _successes[data] = said
 
 
 def _reply(code: bytes, lines: list[bytes], last: bytes) -> Reply:

@@ -10,6 +10,23 @@ LONGEST_LINE: Final = 512  # characters
 MOST_CHARACTERS: Final = 4096  # of all lines together
 
 
+# A command as people read it, without its line end; or a reply and its lines, [] = they are not known.
+Spoken = str | tuple[Reply, Sequence[bytes]]
+
+
+def in_words(spoken: Iterable[Spoken]) -> list[str]:
+    """The lines of a dialogue: a reply in the lines that it came in, where they are known."""
+    lines: list[str] = []
+    for one in spoken:
+        if isinstance(one, str):
+            lines.append(asked(one))
+            continue
+        reply, came = one
+        in_lines = len(came) > 1 and reply.text.encode().startswith(came[0])
+        lines += said_in_lines(reply.code, came) if in_lines else [said(reply)]
+    return lines
+
+
 def asked(command: str) -> str:
     """A command without its line end."""
     return f"C: {command}"[:LONGEST_LINE]

@@ -166,6 +166,9 @@ class FakeResolver:
     async def texts(self, name: str) -> TextAnswer:
         return self.txt.get(name, TextAnswer())
 
+    def has_texts(self, name: str) -> bool:
+        return True
+
 
 class Rig:
     """`async with Rig(route=str(port)) as rig: rig.send(...)`; keyword arguments are `[delivery]` settings."""
