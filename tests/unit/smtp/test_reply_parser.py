@@ -40,6 +40,17 @@ def test_what_is_known_as_a_whole_is_so_only_where_it_stands_alone():
     assert parser.feed(b" " + group) == [Reply(354, "", "go 250 2.1.0 OK"), Reply(354, "", "go")]
 
 
+def test_successes_are_parsed_once_for_all_connections_and_failures_are_objects_of_their_own():
+    offered = b"250-mx.test\r\n250-SIZE 10\r\n250 8BITMIME\r\n"
+    parsers = ReplyParser(), ReplyParser()
+    (first,), (second,) = (parser.feed(offered) for parser in parsers)
+    assert first is second
+    assert [parser.lines for parser in parsers] == [[b"mx.test", b"SIZE 10", b"8BITMIME"]] * 2
+    (first,), (second,) = (parser.feed(b"421 4.3.2 full\r\n") for parser in parsers)
+    assert first == second
+    assert first is not second
+
+
 def read(wire: bytes, size: int = 1 << 30) -> tuple[list[Reply], str]:
     """The replies and the fault, of pieces of `size` octets."""
     parser = ReplyParser()
