@@ -5,7 +5,8 @@ process. The count is never too low for a template that MiniJinja accepts: it gi
 """
 
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from mta.content.template_growth import growing
 
@@ -19,24 +20,39 @@ _END_RAW: Final = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}", re.ASCII)
 _TOKEN: Final = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\w+|[^\w\s])""", re.DOTALL)
 
 
+class Tag(NamedTuple):
+    """A tag of a template: `{{ ... }}` or `{% ... %}`."""
+
+    start: int  # offset of its first brace
+    is_value: bool  # it shows a value
+    tokens: list[str]  # no more than one above the bound
+    places: list[int]  # offset of each token
+
+
+def tags_of(source: str) -> Iterator[Tag]:
+    """The tags of a template in order, without comments and raw text."""
+    at = 0
+    while (mark := _MARK.search(source, at)) is not None:
+        if (inert := _inert_end(source, mark.start())) is not None:
+            at = inert
+            continue
+        tag = Tag(mark.start(), mark[0] == "{{", [], [])
+        at = _read_tokens(source, mark.end(), tag)
+        yield tag
+
+
 def excess(source: str) -> str | None:
     """The bound that the template is over, with the line; None: it is within all."""
     opened: list[str] = []
-    at = 0
-    while (mark := _MARK.search(source, at)) is not None:
-        start = mark.start()
-        if (inert := _inert_end(source, start)) is not None:
-            at = inert
-            continue
-        tokens, at = _tokens(source, mark.end(), is_value=mark[0] == "{{")
-        if len(tokens) > MAX_TOKENS:
-            return f"has more than {MAX_TOKENS} names, values and signs in one tag, {_line(source, start)}"
-        if (grows := growing(tokens, is_value=mark[0] == "{{")) is not None:
-            return f"{grows}, {_line(source, start)}"
-        if mark[0] == "{%":
-            _follow(opened, tokens)
+    for tag in tags_of(source):
+        if len(tag.tokens) > MAX_TOKENS:
+            return f"has more than {MAX_TOKENS} names, values and signs in one tag, {_line(source, tag.start)}"
+        if (grows := growing(tag.tokens, is_value=tag.is_value)) is not None:
+            return f"{grows}, {_line(source, tag.start)}"
+        if not tag.is_value:
+            _follow(opened, tag.tokens)
         if len(opened) > MAX_OPEN:
-            return f"has more than {MAX_OPEN} blocks and elif in one another, {_line(source, start)}"
+            return f"has more than {MAX_OPEN} blocks and elif in one another, {_line(source, tag.start)}"
     return None
 
 
@@ -53,21 +69,21 @@ def _inert_end(source: str, start: int) -> int | None:
     return len(source) if found is None else found.end()
 
 
-def _tokens(source: str, at: int, *, is_value: bool) -> tuple[list[str], int]:
-    """The tokens of a tag, no more than one above the bound, and where the tag ends."""
-    found: list[str] = []
-    braces = 0
+def _read_tokens(source: str, at: int, tag: Tag) -> int:
+    """Reads the tokens of a tag, which begin at `at`. Returns where the tag ends."""
+    found, braces = tag.tokens, 0
     while len(found) <= MAX_TOKENS and (match := _TOKEN.match(source, at)) is not None:
         token, at = match[1], match.end()
         if token in "\"'":
-            return found, len(source)  # a string without an end is an error of syntax
-        if token == "}" and is_value and not braces and source.startswith("}", at):
-            return found, at + 1
-        if token == "%" and not is_value and source.startswith("}", at):
-            return found, at + 1
+            return len(source)  # a string without an end is an error of syntax
+        if token == "}" and tag.is_value and not braces and source.startswith("}", at):
+            return at + 1
+        if token == "%" and not tag.is_value and source.startswith("}", at):
+            return at + 1
         braces += (token == "{") - (token == "}")
         found.append(token)
-    return found, at if len(found) > MAX_TOKENS else len(source)
+        tag.places.append(match.start(1))
+    return at if len(found) > MAX_TOKENS else len(source)
 
 
 def _follow(opened: list[str], tokens: list[str]) -> None:

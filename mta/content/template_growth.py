@@ -8,7 +8,7 @@ given values by filters that make nothing longer; where a value is shown, a list
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-_BINDING: Final = {"set": "=", "with": "=", "for": "in"}  # word of the tag -> where its expressions begin
+BINDING: Final = {"set": "=", "with": "=", "for": "in"}  # word of the tag -> where its expressions begin
 _FILTERS: Final = frozenset(
     (
         *("abs", "bool", "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int", "join"),
@@ -29,8 +29,8 @@ def growing(tokens: Sequence[str], *, is_value: bool) -> str | None:
         return f"has a {word}, which this engine does not have"
     if word == "for" and "recursive" in tokens:
         return "has a recursive loop, which this engine does not have"
-    if (begin := _BINDING.get(word)) is None:
-        written = any(_is_literal(tokens, at) for at, token in enumerate(tokens) if token in "[{")
+    if (begin := BINDING.get(word)) is None:
+        written = any(is_literal(tokens, at) for at, token in enumerate(tokens) if token in "[{")
         return "repeats a list that it writes" if written and "*" in tokens else None
     if begin not in tokens:
         return None
@@ -40,7 +40,7 @@ def growing(tokens: Sequence[str], *, is_value: bool) -> str | None:
 def _growing_bound(tokens: Sequence[str], word: str) -> str | None:
     for at, (token, inside) in enumerate(_with_brackets(tokens)):
         before = tokens[at - 1] if at else ""
-        if token in "[{" and _is_literal(tokens, at) and not _is_constant(tokens, at):
+        if token in "[{" and is_literal(tokens, at) and not _is_constant(tokens, at):
             return f"binds a list or object of other values in {word}; give it as data"
         if token == "+" and at and before not in "=,([{":
             return f"adds in {word}; add where the value is shown"
@@ -48,7 +48,7 @@ def _growing_bound(tokens: Sequence[str], word: str) -> str | None:
             return f"binds several values in {word}; give them as data"
         if before == "|" and token not in _FILTERS:
             return f"uses the filter {token} in {word}; use it where the value is shown"
-        if token == "(" and _is_name(before) and (at < 2 or tokens[at - 2] not in ("|", ".")) and before != "range":
+        if token == "(" and is_name(before) and (at < 2 or tokens[at - 2] not in ("|", ".")) and before != "range":
             return f"calls {before} in {word}; call it where the value is shown"
     return None
 
@@ -61,15 +61,15 @@ def _with_brackets(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
         if token in ("[", "{"):
             opened.append(token)
         elif token == "(":
-            opened.append("f" if at and _is_name(tokens[at - 1]) else "(")
+            opened.append("f" if at and is_name(tokens[at - 1]) else "(")
         elif token in _CLOSING and opened:
             opened.pop()
 
 
-def _is_literal(tokens: Sequence[str], at: int) -> bool:
+def is_literal(tokens: Sequence[str], at: int) -> bool:
     """Whether a bracket begins a list or an object; behind a value it begins a subscript."""
     before = tokens[at - 1] if at else ""
-    return not (before in ("]", "}", ")") or before[:1] in ("'", '"') or _is_name(before))
+    return not (before in ("]", "}", ")") or before[:1] in ("'", '"') or is_name(before))
 
 
 def _is_constant(tokens: Sequence[str], at: int) -> bool:
@@ -84,5 +84,5 @@ def _is_constant(tokens: Sequence[str], at: int) -> bool:
     return True
 
 
-def _is_name(token: str) -> bool:
+def is_name(token: str) -> bool:
     return token.isidentifier() and token not in _OPERATORS

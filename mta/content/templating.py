@@ -11,6 +11,7 @@ from typing import Final
 import minijinja
 
 from mta.content.template_bounds import excess
+from mta.content.template_values import checked
 from mta.model.errors import BadRendering, BadValue
 from mta.model.templates import MAX_PART, MAX_SUBJECT, PARTS, TemplateParts
 
@@ -28,6 +29,7 @@ class CompiledTemplate:
     def __init__(self, parts: TemplateParts, field: str = "") -> None:
         """`field` stands before the name of a part in errors. Raises BadValue: which part is wrong, where and why."""
         self.parts = parts
+        self._checked: dict[str, str] = {}
         self._environment = minijinja.Environment(
             fuel=FUEL, undefined_behavior="strict", auto_escape_callback=_escapes, keep_trailing_newline=True
         )
@@ -45,7 +47,10 @@ class CompiledTemplate:
         if (over := excess(source)) is not None:
             raise BadValue(field, over)
         try:
-            self._environment.add_template(part, source)
+            self._environment.add_template(part, source)  # an error of syntax names the template as it was given
+            self._checked[part] = within = checked(source)
+            if within is not source:
+                self._environment.add_template(part, within)
         except minijinja.TemplateError as error:
             raise BadValue(field, f"is no template: {_words(error)}, line {error.line or 1}") from None
         except UnicodeEncodeError:
@@ -69,7 +74,7 @@ class CompiledTemplate:
         for part in PARTS:
             if f'"{part}"' in (error.detail or ""):
                 try:
-                    self._environment.render_str(assignments + getattr(self.parts, part), part)
+                    self._environment.render_str(assignments + self._checked[part], part)
                 except minijinja.TemplateError as own:
                     return _told(part, own)
         return BadRendering("template", _TOO_MUCH)

@@ -74,6 +74,54 @@ def test_a_name_without_a_value_is_named(template: str, variable: str) -> None:
     assert variable in refused.value.reason
 
 
+@pytest.mark.parametrize(
+    ("template", "variable"),
+    [
+        ("{{ [a] }}", "a"),
+        ("{{ [1, known.name] }}", "known.name"),
+        ("{{ {'k': rows[0].x} }}", "rows[0].x"),
+        ("{{ (a, 1) }}", "a"),
+        ("{{ 'Dear {}'.format(a) }}", "a"),
+        ("{{ dict(x=a) }}", "a"),
+        ("{{ [1, 2]|join(a) }}", "a"),
+        ("{{ [1 and a] }}", "a"),
+        ("{{ a|length }}", "a"),
+        ("{{ known.name|urlencode }}", "known.name"),
+        ("{% set x = a %}{{ [x] }}", "a"),
+        ("{% for row in rows %}{{ [row.price] }}{% endfor %}", "row.price"),
+        ("{%- if [a] -%}x{% endif %}", "a"),
+        ("{{ [[(a)|upper]] }}", "a"),
+    ],
+)
+def test_a_missing_value_is_named_inside_a_list_an_object_a_call_or_before_a_filter(
+    template: str, variable: str
+) -> None:
+    with pytest.raises(BadRendering) as refused:
+        render(TemplateParts(html=f"a\n{template}"), {"known": {"name": None}, "rows": [{}]})
+    assert (refused.value.part, refused.value.variable) == ("html", variable)
+    assert "(line 2)" in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("{{ [a|default('x')] }}", "['x']"),
+        ("{{ [(a)|d('x')] }}", "['x']"),
+        ("{{ a|default(b)|default('x') }}", "x"),
+        ("{{ [a is defined, a is not defined, a is undefined] }}", "[False, True, True]"),
+        ("{{ [a if a is defined else 'x'] }}", "['x']"),
+        ("{% if false %}{{ [a] }}{% endif %}x", "x"),
+        ("{{ dict(a=1) }}{{ {'a': o.n} }}{{ rows[0:1] }}", "{'a': 1}{'a': 0}[{'p': 0}]"),
+        ("{{ [o.n, o['s'], rows[0].p, t] }}", "[0, '', 0, False]"),
+        ("{% for k in o %}{{ '{}={};'.format(k, o[k]) }}{% endfor %}", "n=0;s=;"),
+        ("{{ rows|map(attribute='p')|join }}{{ [loop] if loop is defined else '-' }}", "0-"),
+        ("{% raw %}{{ [a] }}{% endraw %}{# {{ [a] }} #}{{ '[a]' }}", "{{ [a] }}[a]"),
+    ],
+)
+def test_a_value_that_is_tested_for_or_given_is_no_fault_there(template: str, shown: str) -> None:
+    assert text(template, o={"n": 0, "s": ""}, rows=[{"p": 0}], t=False) == shown
+
+
 def test_a_default_stands_in_for_a_value() -> None:
     assert text("{{ name|default('you') }}{{ o.x|default('!') }}{% if vip is defined %}vip{% endif %}", o={}) == "you!"
 
