@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from aiohttp import hdrs, web
 
 from control_api.access.gate import require_token
+from control_api.access.repeats import carried_out_once
 from control_api.access.tokens import Access
 from control_api.books import events
 from control_api.dependencies import DEPENDENCIES, Dependencies
@@ -27,6 +28,7 @@ def create_app(deps: Dependencies) -> web.Application:
         middlewares=[
             answer_problems,
             require_token(access, deps.audit, operations(), _open_paths(deps), deps.api.listen.is_loopback),
+            carried_out_once(deps.answers),
             orders_first(deps.turns),
         ],
         client_max_size=MAX_BODY,

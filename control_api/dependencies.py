@@ -25,6 +25,7 @@ from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import Journals
+from mta.ports.kept_answers import KeptAnswers
 from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders, SetOrders
@@ -80,6 +81,7 @@ class Dependencies:
     journals: Journals
     tokens: Tokens
     audit: Audit
+    answers: KeptAnswers
     fate: StoreFate
     stored_mail: StoredMail
     dkim: KeyOrders

@@ -16,6 +16,7 @@ from control_api.description.shapes import (
     query_parameters,
 )
 from control_api.http.bodies import FORM_TYPE, JSON_TYPE
+from control_api.http.keys import KEY, KEY_OF_ORDER, REPLAY
 from control_api.http.operation import Answer, Opening, Operation, Parameter
 from control_api.http.problems import json_response
 from control_api.http.query import read_no_query
@@ -40,6 +41,7 @@ REFUSALS: Final = {
     503: "the store cannot be used now; see Retry-After",
 }
 _ALWAYS: Final = (400, 401, 429, 431)
+OF_KEYS: Final = (408, 409, 413, 422)  # of orders that may have an idempotency key
 _OF_OPENING: Final = {Opening.TOKEN: (403, 503), Opening.OPEN: (403,), Opening.METRICS: (403, 503)}
 
 
@@ -102,7 +104,7 @@ def _operation(operation: Operation, group: str) -> Schema:
         "parameters": [
             *query_parameters(operation.query),
             *(body_parameters(operation.body) if operation.body is not None and operation.body_or_query else ()),
-            *(_outside(header, "header") for header in operation.headers),
+            *(_outside(header, "header") for header in _headers(operation)),
         ],
         "responses": _responses(operation),
     }
@@ -112,6 +114,17 @@ def _operation(operation: Operation, group: str) -> Schema:
     if operation.body is not None:
         found["requestBody"] = _request_body(operation, operation.body)
     return found
+
+
+def takes_key(operation: Operation) -> bool:
+    """Whether it is an order that may have an idempotency key."""
+    return operation.method != hdrs.METH_GET and operation.opening is Opening.TOKEN and KEY not in operation.headers
+
+
+def _headers(operation: Operation) -> Iterator[Parameter]:
+    yield from operation.headers
+    if takes_key(operation):
+        yield KEY_OF_ORDER
 
 
 def _security(operation: Operation) -> list[Schema]:
@@ -134,7 +147,12 @@ def _responses(operation: Operation) -> Schema:
     if links := _links(operation):
         for answer in operation.answers:
             given[str(answer.status)]["links"] = links
-    for status in (*_ALWAYS, *_OF_OPENING[operation.opening], *operation.refusals):
+    if takes_key(operation):
+        for answer in operation.answers:
+            if answer.status < 300:
+                given[str(answer.status)].setdefault("headers", {})[REPLAY.name] = _header(REPLAY)
+    of_keys = OF_KEYS if takes_key(operation) else ()
+    for status in (*_ALWAYS, *_OF_OPENING[operation.opening], *of_keys, *operation.refusals):
         schema = {"schema": a_reference(Error.__name__)}
         given.setdefault(str(status), {"description": REFUSALS[status], "content": {JSON_TYPE: schema}})
     return given
@@ -168,10 +186,12 @@ def _answer(answer: Answer) -> Schema:
     for media in answer.or_media:
         found["content"][media] = {"schema": {"type": "string"}}
     if answer.headers:
-        found["headers"] = {
-            header.name: {"description": header.description, "schema": header.schema} for header in answer.headers
-        }
+        found["headers"] = {header.name: _header(header) for header in answer.headers}
     return found
+
+
+def _header(header: Parameter) -> Schema:
+    return {"description": header.description, "schema": header.schema}
 
 
 def _structs(answer: Answer) -> list[Any]:

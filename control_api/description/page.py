@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from control_api.description import programs
-from control_api.description.document import REFUSALS, document
+from control_api.description.document import REFUSALS, document, takes_key
+from control_api.http.keys import KEY_OF_ORDER, REPLAY
 from control_api.http.operation import Group, Operation
 from control_api.operations import GROUPS
 from control_api.schemas.values import Schema
@@ -22,6 +23,13 @@ folder. Bodies are JSON, or forms (`application/x-www-form-urlencoded`). An unkn
 are RFC 3339 in UTC with milliseconds; durations are texts such as `500ms`, `30s`, `10m`, `24h`, or seconds. A field of
 an answer that is not known is left out. Null in a body means that the field is absent; in an
 edit it takes the field away.
+
+Each order (`POST`, `PUT`, `PATCH`, `DELETE`) may have an `Idempotency-Key`, a UUID for example. A repeat with the same
+key, path and body is not carried out again: it gets the answer of the first, with `Idempotent-Replay: true`, for
+`messages.idempotency_window` (24 hours). While the first is under way a repeat is refused with 409 and `Retry-After`;
+another order with the key is refused with 422. A key belongs to its token. A refusal had no effect and is not kept, so
+an order that was refused may be repeated with its key. Where a node ends in the middle of an order, a repeat is carried
+out a minute later. A body that is a stream of rows takes no key.
 
 The examples are for a shell with these variables:
 
@@ -64,13 +72,15 @@ def _operation(operation: Operation) -> str:
     if operation.description:
         parts.append(f"{operation.description}\n")
     parts.append(f"{_scope(operation)}\n")
-    if told["parameters"]:
-        rows = [(f"`{one['name']}`", _where(one), _text(one["schema"], one)) for one in told["parameters"]]
+    of_all = (KEY_OF_ORDER.name, REPLAY.name) if takes_key(operation) else ()  # the introduction tells of them
+    given = [one for one in told["parameters"] if one["name"] not in of_all]
+    if given:
+        rows = [(f"`{one['name']}`", _where(one), _text(one["schema"], one)) for one in given]
         parts.append(_table(("parameter", "in", "value"), rows))
     if "requestBody" in told and not operation.body_or_query:
         schema = _resolved(told["requestBody"]["content"]["application/json"]["schema"])
         parts.append(_table(("field of the body", "", "value"), _properties(schema, "required")))
-    parts.append(_table(("answer", "", ""), list(_answers(told))))
+    parts.append(_table(("answer", "", ""), list(_answers(told, of_all))))
     parts.append(f"```sh\n{command_of(operation)}\n```\n")
     return "\n".join(parts)
 
@@ -93,14 +103,15 @@ def command_of(operation: Operation) -> str:
     return " \\\n".join(lines)
 
 
-def _answers(told: Schema) -> Iterator[tuple[str, ...]]:
-    """Successes in full; refusals by their status alone."""
+def _answers(told: Schema, of_all: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Successes in full, without headers that all have; refusals by their status alone."""
     refused = []
     for status, answer in sorted(told["responses"].items()):
         if answer["description"] in REFUSALS.values():
             refused.append(status)
             continue
-        headers = "".join(f"; header `{name}`: {one['description']}" for name, one in answer.get("headers", {}).items())
+        given = {name: one for name, one in answer.get("headers", {}).items() if name not in of_all}
+        headers = "".join(f"; header `{name}`: {one['description']}" for name, one in given.items())
         types = dict.fromkeys(_type(content["schema"]) for content in answer["content"].values())
         yield status, " or ".join(types), answer["description"] + headers
     yield ", ".join(refused), "[Error](#error)", "refused"

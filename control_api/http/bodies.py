@@ -21,10 +21,28 @@ NDJSON_TYPE = "application/x-ndjson"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
+_KEPT = web.RequestKey("kept_body", bytes)  # where it was read before the handler
+
+
+async def keep_body(request: web.Request, most: int) -> bytes:
+    """The body, which handlers read again. Raises Problem 408, 413."""
+    if _KEPT not in request:
+        request[_KEPT] = await _in_time(lambda: _up_to(request, most))
+    return request[_KEPT]
+
+
 async def read_fields(request: web.Request, lists: Collection[str] = (), nulls: bool = False) -> dict[str, Any]:
     """The body's fields by name. Raises Problem 408, 413, 415 and BadValue; JSON null means absent, unless `nulls`
     keeps it. In a form, fields of `lists` may repeat and come as lists."""
-    text = await _text(request, (JSON_TYPE, FORM_TYPE), request.read)
+
+    async def read() -> bytes:
+        if (kept := request.get(_KEPT)) is None:
+            return await request.read()
+        if len(kept) > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(kept))
+        return kept
+
+    text = await _text(request, (JSON_TYPE, FORM_TYPE), read)
     fields = parse_json(text) if request.content_type == JSON_TYPE else _form(text, lists)
     return {name: value for name, value in fields.items() if value is not None or nulls}
 
@@ -34,12 +52,8 @@ async def read_large_json(request: web.Request) -> dict[str, Any]:
     Problem 408, 413, 415 and BadValue."""
 
     async def read() -> bytes:
-        found = bytearray()
-        async for chunk in request.content.iter_any():
-            found += chunk
-            if len(found) > MAX_LARGE_BODY:
-                raise Problem(413, f"the body is larger than {MAX_LARGE_BODY >> 20} MiB; give it in several calls")
-        return bytes(found)
+        kept = request.get(_KEPT)
+        return await _up_to(request, MAX_LARGE_BODY) if kept is None else kept
 
     text = await _text(request, (JSON_TYPE,), read)
     fields = await asyncio.to_thread(parse_json, text)
@@ -57,14 +71,29 @@ def check_encoding(request: web.Request, types: Sequence[str]) -> None:
         raise Problem(415, "send UTF-8", "Content-Type")
 
 
+async def _up_to(request: web.Request, most: int) -> bytes:
+    """Raises Problem 413."""
+    found = bytearray()
+    async for chunk in request.content.iter_any():
+        found += chunk
+        if len(found) > most:
+            raise Problem(413, f"the body is larger than {most >> 20} MiB; give it in several calls")
+    return bytes(found)
+
+
+async def _in_time(read: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Raises Problem 408."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await read()
+    except TimeoutError:
+        raise Problem(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
+
+
 async def _text(request: web.Request, types: Sequence[str], read: Callable[[], Awaitable[bytes]]) -> str:
     """Raises Problem 408, 413, 415 and BadValue."""
     check_encoding(request, types)
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            raw = await read()
-    except TimeoutError:
-        raise Problem(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
+    raw = await _in_time(read)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
+from control_api.http.keys import REPLAYED
 from control_api.http.problems import Problem, json_response
 from control_api.http.times import now_ms
 from control_api.injection.plan import Place
@@ -19,7 +20,6 @@ from mta.policy.tenant_terms import NOT_ITS_FROM, NOT_ITS_SENDER, SUSPENDED
 from mta.ports.admission import Handed, RefusedUntil
 
 RETRY_AFTER: Final = "1"
-REPLAYED: Final = {"Idempotent-Replay": "true"}
 
 _ENDED: Final = {
     Class.INTERCEPTED: Status.UNDELIVERABLE,

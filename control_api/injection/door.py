@@ -10,12 +10,13 @@ from aiohttp import web
 
 from control_api.access.actor import actor_of
 from control_api.http.bodies import NDJSON_TYPE
+from control_api.http.keys import key_in
 from control_api.http.middleware import Handler
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.injection.aids import CallAids
 from control_api.injection.answers import Unanswerable, answer, problem_of, replay
-from control_api.injection.keys import key_in, key_problem, keyed, refuse_key
+from control_api.injection.keys import key_problem, keyed, refuse_key
 from control_api.injection.limits import CallLimits, CallRoom
 from control_api.injection.mailerq import plan_injected
 from control_api.injection.plan import Plan, Planner

@@ -1,24 +1,17 @@
-"""The header Idempotency-Key of calls that hand mail in."""
+"""The idempotency keys of calls that hand mail in."""
 
 from typing import Any, Final
 
 from aiohttp import web
 
-from control_api.http.operation import Parameter
+from control_api.http.keys import HEADER
 from control_api.http.problems import Problem
 from control_api.injection.answers import RETRY_AFTER, Unanswerable
 from control_api.injection.reading import JsonBody
 from mta.model.actor import Actor
 from mta.model.errors import BadValue
-from mta.model.idempotency import LONGEST, TOKEN, IdempotencyKey, check_key, idempotency_key
+from mta.model.idempotency import TOKEN, IdempotencyKey, idempotency_key
 from mta.ports.idempotency import KeyRefusal, KeyTrouble
-
-HEADER: Final = "Idempotency-Key"
-KEY: Final = Parameter(
-    HEADER,
-    {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[!-~]([ -~]*[!-~])?$"},
-    "a name of this call, a UUID for example: a repeat with it is accepted once",
-)
 
 _STATUS: Final = {
     KeyTrouble.UNDER_WAY: 409,
@@ -26,16 +19,6 @@ _STATUS: Final = {
     KeyTrouble.NO_ROOM: 503,
     KeyTrouble.STOPPED: 503,
 }
-
-
-def key_in(request: web.Request) -> str:
-    """The key of the call, "" = it has none. Raises BadValue."""
-    given = request.headers.getall(HEADER, [])
-    if not given:
-        return ""
-    if len(given) > 1:
-        raise BadValue(HEADER, "is given twice; give one")
-    return check_key(given[0], HEADER)
 
 
 def refuse_key(request: web.Request) -> None:

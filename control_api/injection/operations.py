@@ -2,16 +2,15 @@
 
 from typing import Final
 
+from control_api.http.keys import KEY, REPLAY
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Operation, Parameter
 from control_api.injection.forward import forward
-from control_api.injection.keys import KEY
 from control_api.schemas.inject_shapes import INJECT
 from control_api.schemas.sending_shapes import SEND, Sent
 from mta.model.scopes import Scope
 
 _LOCATION: Final = Parameter("Location", {"type": "string"}, "the record of the first message")
-_REPLAY: Final = Parameter("Idempotent-Replay", {"const": "true"}, "the call was answered before")
-_HEADERS: Final = (_LOCATION, _REPLAY)
+_HEADERS: Final = (_LOCATION, REPLAY)
 
 SEND_MESSAGE: Final = Operation(
     "POST",
@@ -19,11 +18,7 @@ SEND_MESSAGE: Final = Operation(
     forward,
     "sendMessage",
     "Hand in a message, or one for each recipient",
-    (
-        Answer(
-            202, Sent, "stored, for at least one recipient", (_LOCATION, _REPLAY), or_media=("application/x-ndjson",)
-        ),
-    ),
+    (Answer(202, Sent, "stored, for at least one recipient", (_LOCATION, REPLAY), or_media=("application/x-ndjson",)),),
     Example(
         "/v1/messages",
         {

@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from control_api.schemas import suppression_shapes as shapes
+from control_api.suppressions.row_ends import LONGEST, RowEnds, Unusable
 from mta.model.errors import BadValue
 
-_LONGEST: Final = 1024 * 1024  # bytes of a row
 _MOST_AT_ONCE: Final = 64 * 1024  # bytes that are read without letting the loop run
 _QUOTED: Final = "'"  # exports put it before a cell that a spreadsheet would take for a formula
 _FORMULA: Final = ("'=", "'+", "'-", "'@")
@@ -29,10 +29,14 @@ class Row(NamedTuple):
 
 
 async def ndjson_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]:
-    """Raises BadValue for a line without end."""
+    """A line that is too long is a row without fields."""
     line = 0
-    async for part in _parts(chunks, quotes=False):
+    async for part in _parts(chunks, RowEnds(quotes=False)):
         rows = []
+        if isinstance(part, Unusable):
+            line += 1
+            yield [Row(line, BadValue("body", part.value))]
+            continue
         for text in part.split(b"\n")[:-1]:
             line += 1
             if text.strip():
@@ -48,11 +52,17 @@ def _object(text: bytes) -> dict[str, Any] | BadValue:
 
 
 async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]:
-    """Raises BadValue for a header line that is no list of known columns, each of them once, and for a row without
-    end."""
+    """A row that is too long, or whose quote does not close, has no fields; the line behind its first one begins a row.
+    Raises BadValue for a header line that is no list of known columns, each of them once."""
     columns: list[str] = []
     line = 0
-    async for part in _parts(chunks, quotes=True):
+    async for part in _parts(chunks, RowEnds(quotes=True)):
+        if isinstance(part, Unusable):
+            line += 1
+            if not columns:
+                raise BadValue("body", f"begins with a line that {part.value}")
+            yield [Row(line, BadValue("body", part.value))]
+            continue
         text = part.decode("utf-8-sig" if not line else "utf-8", "surrogateescape")
         rows = []
         for first, cells in _records(text, line):
@@ -66,7 +76,7 @@ async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]
 
 def _records(text: str, before: int) -> Iterator[tuple[int, list[str]]]:
     """(line of its begin, cells) of each record; `before` lines came before."""
-    csv.field_size_limit(2 * _LONGEST)  # of the whole process: a cell that is too long is refused as its field is
+    csv.field_size_limit(2 * LONGEST)  # of the whole process: a cell that is too long is refused as its field is
     reader = csv.reader(io.StringIO(text, newline=""))
     first = before + 1
     for cells in reader:
@@ -96,19 +106,11 @@ def _fields(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any] | Ba
     return {name: cell for name, cell in zip(columns, plain, strict=False) if cell}
 
 
-async def _parts(chunks: AsyncIterator[bytes], quotes: bool) -> AsyncIterator[bytes]:
-    """Whole lines, some at a time; with `quotes`, no line of a part ends in a quoted cell."""
-    kept = b""
+async def _parts(chunks: AsyncIterator[bytes], ends: RowEnds) -> AsyncIterator[bytes | Unusable]:
+    """Whole rows, some at a time."""
     async for chunk in chunks:
         for at in range(0, len(chunk), _MOST_AT_ONCE):
-            kept += chunk[at : at + _MOST_AT_ONCE]
-            end = kept.rfind(b"\n") + 1
-            while quotes and end and kept.count(b'"', 0, end) % 2:
-                end = kept.rfind(b"\n", 0, end - 1) + 1
-            if end:
-                yield kept[:end]
-                kept = kept[end:]
-            elif len(kept) > _LONGEST:
-                raise BadValue("body", f"has a row of more than {_LONGEST} bytes")
-    if kept:
-        yield kept + b"\n"
+            for part in ends.feed(chunk[at : at + _MOST_AT_ONCE]):
+                yield part
+    for part in ends.finish():
+        yield part

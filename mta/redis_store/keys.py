@@ -63,6 +63,8 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
 #                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:idem:<name>           string  an idempotent call (mta/redis_store/kept_calls.py); gone with its time
+# fg:{n}:answer:<name>         string  an order with an idempotency key (steps/answers.lua): its hash, "." and who works
+#                                      on it (a minute), or "=" and its answer, sealed; gone with its time
 # fg:{n}:idem_use              hash    number of five minutes since 1970 -> bytes of the calls that go before their end;
 #                                      past ones are dropped by processes that look how much is kept
 # fg:{n}:events                stream  the outbox: e = events of a step, each behind its length (4 bytes); s = places
@@ -145,6 +147,10 @@ def rule_key(prefix: bytes, rule: bytes) -> bytes:
 
 def idem_key(prefix: bytes, name: bytes) -> bytes:
     return b"%bidem:%b" % (prefix, name)
+
+
+def answer_key(prefix: bytes, name: bytes) -> bytes:
+    return b"%banswer:%b" % (prefix, name)
 
 
 def idem_use_key(prefix: bytes) -> bytes:

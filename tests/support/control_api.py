@@ -20,6 +20,7 @@ from mta.model.api_tokens import ApiToken, new_secret
 from mta.model.audit import Deed, deed_event
 from mta.model.canaries import CanaryFlight
 from mta.model.errors import StoreAway, UnreadableRule
+from mta.model.idempotency import IdempotencyKey
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.limit_use import LimitUse, WarmUp
 from mta.model.mail import QueueKey, Record
@@ -40,6 +41,7 @@ from mta.ports.access import StoredToken, TokenTable
 from mta.ports.audit import NotedEvent
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.history import History
+from mta.ports.idempotency import KeyRefusal, KeyTrouble
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures, SetEffect
@@ -131,6 +133,7 @@ class Cluster:
         self.previews: dict[str, Preview] = {}
         self.canary: CanaryFlight | None = None
         self.key_bytes = 0  # of idempotency keys
+        self.answers = Answers()
         self.tally = Tally()  # what each preview counts
         self.undecided = False  # no sweeper decides about orders with a bound
         self.crowded = False  # too many previews wait
@@ -692,6 +695,28 @@ class Releases:
         return None
 
 
+class Answers:
+    """Fulfils ports.kept_answers.KeptAnswers."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, tuple[bytes, str, bytes]] = {}  # name -> content, owner, answer
+
+    async def claim(self, key: IdempotencyKey, owner: str) -> bytes | None:
+        content, whose, answer = self.kept.setdefault(key.name, (key.content, owner, b""))
+        if content != key.content:
+            raise KeyRefusal(KeyTrouble.OTHER_CONTENT)
+        if whose and whose != owner:
+            raise KeyRefusal(KeyTrouble.UNDER_WAY)
+        return answer or None
+
+    async def keep(self, key: IdempotencyKey, owner: str, answer: bytes) -> None:
+        assert self.kept[key.name] == (key.content, owner, b"")
+        self.kept[key.name] = (key.content, "", answer)
+
+    async def leave(self, key: IdempotencyKey, owner: str) -> None:
+        assert self.kept.pop(key.name) == (key.content, owner, b"")
+
+
 class Fate:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -761,6 +786,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         journals=Journals(cluster),
         tokens=Tokens(cluster),
         audit=Audit(cluster),
+        answers=cluster.answers,
         fate=Fate(cluster),
         stored_mail=StoredMail(cluster),
         dkim=key_book(),

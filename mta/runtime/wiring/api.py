@@ -29,6 +29,7 @@ from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import Journals
+from mta.ports.kept_answers import KeptAnswers
 from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
@@ -56,6 +57,7 @@ from mta.redis_store.brake_store import StoredBrakes
 from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.history_orders import StoredHistoryOrders
+from mta.redis_store.kept_answers import StoredAnswers
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_reader import StoredLimitReader
 from mta.redis_store.link import Link
@@ -120,6 +122,7 @@ class ApiParts(NamedTuple):
     journals: Journals
     tokens: Tokens
     audit: Audit
+    answers: KeptAnswers
     fate: StoreFate
     stored_mail: StoredMail
     dkim: KeyOrders
@@ -191,6 +194,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
             room.takes,
             decide=suppressed_only(link, node),
         ),
+        answers=StoredAnswers(link, lanes, settings.messages.idempotency_window, settings.messages.idempotency_memory),
         intake=intake,
         history=history,
         log_lines=log_lines,

@@ -165,6 +165,21 @@ async def test_csv_may_quote_lines_and_begins_with_its_columns(api: TestClient, 
     assert (status, refused["error"]["field"]) == (400, "colour")
 
 
+async def test_a_row_without_an_end_or_over_a_mebibyte_is_named_and_the_import_goes_on(
+    api: TestClient, cluster: Cluster
+) -> None:
+    long = b"x" * (2 * 1024 * 1024)
+    status, done = await send(api, b'{"address":"a@x.test"}\n{"note":"%b"}\n{"address":"b@x.test"}\n%b' % (long, long))
+    assert (status, done["added"], done["refused"]) == (200, 2, 2)
+    assert [(one["line"], one["field"]) for one in done["errors"]] == [(2, "body"), (4, "body")]
+    rows = b'address,note\nc@x.test,"a\nb"\nd@x.test,"open\ne@x.test,x\nf@x.test,%b\ng@x.test,y\n' % long
+    status, done = await send(api, rows, "text/csv")
+    assert [one["line"] for one in done["errors"]] == [2, 4, 6]
+    assert "quote" in done["errors"][1]["message"]
+    assert "1048576 bytes" in done["errors"][2]["message"]
+    assert {key.subject for key in cluster.suppressions.kept} == {f"{one}@x.test" for one in "abeg"}
+
+
 async def test_a_row_that_is_not_utf_8_or_too_long_is_named_and_the_import_goes_on(
     api: TestClient, cluster: Cluster
 ) -> None:
