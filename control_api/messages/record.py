@@ -83,7 +83,7 @@ def _recipient(
 ) -> Recipient:
     """Untrusted text in it (addresses, replies, properties) is made visible, as in the log."""
     record, final, common = standing.record, standing.final, standing.common
-    status, reason = _status(standing, now)
+    status, reason = _status(standing)
     about, told = common or record, final or record
     reply = _reply(standing)
     category, fault = _known(standing)
@@ -155,12 +155,12 @@ def _forced(standing: DeliveryStatus) -> ForcedBy | None:
     return None
 
 
-def _status(standing: DeliveryStatus, now: int) -> tuple[Status, Reason | None]:
-    """The status of a delivery, and its reason."""
+def _status(standing: DeliveryStatus) -> tuple[Status, Reason | None]:
+    """The status of a delivery after its last event, as history has it, and its reason."""
     record, final = standing.record, standing.final
     if standing.state is Class.QUEUED:
-        untried = record is not None and record.attempts == 0 and record.last is None
-        return (Status.DELAYED if untried and standing.due_at > now else Status.ENQUEUED), None
+        is_later = record is not None and record.scheduled_at > 0 and record.seq == 1
+        return (Status.DELAYED if is_later else Status.ENQUEUED), None
     if standing.state is Class.DELIVERED and final is not None and final.relayed:
         return Status.SENT, None
     if standing.state is Class.BOUNCED and final is not None and final.unroutable:

@@ -48,9 +48,11 @@ def gone(
     ("standing", "status", "reason"),
     [
         (live(), "ENQUEUED", None),
-        (live(due_at=NOW), "ENQUEUED", None),
-        (live(due_at=NOW + 1), "DELAYED", None),
-        (live(due_at=NOW + 1, attempts=1), "ENQUEUED", None),
+        (live(due_at=NOW + 1), "ENQUEUED", None),  # its window closed before it was attempted
+        (live(due_at=NOW + 1, scheduled_at=NOW + 1), "DELAYED", None),
+        (live(due_at=NOW, scheduled_at=NOW), "DELAYED", None),
+        (live(due_at=NOW + 1, scheduled_at=NOW, seq=2, attempts=1), "ENQUEUED", None),
+        (live(due_at=NOW + 1, scheduled_at=NOW + 1, seq=3), "ENQUEUED", None),  # held, and released
         (live(Class.HELD), "HELD", None),
         (live(Class.PARKED), "HELD", "PARKED"),
         (gone(Class.DELIVERED), "DELIVERED", None),
@@ -178,7 +180,7 @@ def test_k11_untrusted_text_is_made_visible_and_bounded(odd: str) -> None:
     [
         ([live(), gone(Class.CANCELED, 2)], "ENQUEUED"),
         ([live(Class.HELD), gone(Class.CANCELED, 2)], "HELD"),
-        ([live(due_at=NOW + 9), gone(Class.DELIVERED, 2)], "DELAYED"),
+        ([live(due_at=NOW + 9, scheduled_at=NOW + 9), gone(Class.DELIVERED, 2)], "DELAYED"),
         ([live(), live(Class.HELD, 2)], "ENQUEUED"),
         ([gone(Class.DELIVERED), gone(Class.CANCELED, 2), gone(Class.BOUNCED, 3)], "CANCELED"),
         ([gone(Class.DELIVERED), gone(Class.BOUNCED, 2)], "UNDELIVERABLE"),
