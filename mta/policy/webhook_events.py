@@ -95,9 +95,22 @@ def _kinds(endpoint: Endpoint) -> list[str]:
 
 def body_of(kind: str, event: Event) -> bytes:
     """The JSON of one event."""
-    if event.id is not None:
-        data = record_lines([DeliveryRow(event.id, event)])[:-1]
-        return _body(WebhookEvent.MESSAGE_UPDATED, event.time, data)
+    return bodies_of([(kind, event)])[0]
+
+
+def bodies_of(events: Sequence[tuple[str, Event]]) -> list[bytes]:
+    """The JSON of each of several events: together it costs them half."""
+    lines = record_lines([DeliveryRow(event.id, event) for _, event in events if event.id is not None]).split(b"\n")
+    records = iter(lines)
+    return [
+        _OF_MESSAGE % (rfc3339(event.time).encode(), next(records))
+        if event.id is not None
+        else _body_of_order(kind, event)
+        for kind, event in events
+    ]
+
+
+def _body_of_order(kind: str, event: Event) -> bytes:
     made = _brake_data(event) if kind == WebhookEvent.BRAKE_PULLED else _rule_data(event)
     return _body(kind, event.time, json_lines([made])[:-1])
 
@@ -110,6 +123,9 @@ def batch_body(bodies: Sequence[bytes], at: int) -> bytes:
 def test_body(endpoint: Endpoint, at: int) -> bytes:
     """The JSON of an event that somebody ordered for a test."""
     return _body(TEST, at, json_lines([{"webhook": endpoint.id, "message": "This is a test."}])[:-1])
+
+
+_OF_MESSAGE: Final = b'{"type":"%b","timestamp":"%%b","data":%%b}' % WebhookEvent.MESSAGE_UPDATED.encode()
 
 
 def _body(kind: str, at: int, data: bytes) -> bytes:

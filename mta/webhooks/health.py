@@ -11,22 +11,31 @@ class Health:
     """`figures` are a value: another one with each change."""
 
     def __init__(self, figures: KeptFigures) -> None:
-        self.figures = figures
+        self._figures = figures
+        self._last_success = figures.last_success
+
+    @property
+    def figures(self) -> KeptFigures:
+        if self._figures.last_success != self._last_success:
+            self._figures = replace(self._figures, last_success=self._last_success)
+        return self._figures
 
     def is_failing(self, waiting: int) -> bool:
         """`waiting` are the events in its retry list."""
-        failures = self.figures.failures
+        failures = self._figures.failures
         return failures >= MOST_FAILURES or (failures > 0 and waiting >= MOST_WAITING)
 
     def note_success(self, now: int) -> None:
         """`now` is Unix ms, here and below."""
-        self.figures = replace(self.figures, failures=0, failing_since=0, next_probe=0, last_success=now)
+        self._last_success = now
+        if self._figures.failing_since:
+            self._figures = replace(self._figures, failures=0, failing_since=0, next_probe=0)
 
     def note_failure(self, answer: PostAnswer, now: int, chance: float) -> None:
         figures = self.figures
         failures = figures.failures + 1
         tries = max(1, failures - MOST_FAILURES + 1)  # since it was failing
-        self.figures = replace(
+        self._figures = replace(
             figures,
             failures=failures,
             failing_since=figures.failing_since or now,
@@ -36,14 +45,14 @@ class Health:
         )
 
     def note_given_up(self, events: int) -> None:
-        self.figures = replace(self.figures, given_up=self.figures.given_up + events)
+        self._figures = replace(self.figures, given_up=self.figures.given_up + events)
 
     def note_lost(self, events: int) -> None:
-        self.figures = replace(self.figures, lost=self.figures.lost + events)
+        self._figures = replace(self.figures, lost=self.figures.lost + events)
 
     def begin_anew(self) -> None:
         """It was enabled."""
-        self.figures = replace(self.figures, failures=0, failing_since=0, next_probe=0)
+        self._figures = replace(self.figures, failures=0, failing_since=0, next_probe=0)
 
     def reason_to_disable(self, answer: PostAnswer, now: int) -> str:
         """After a failure; "" = it is tried again."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mta.model.errors import HistoryError, HistoryNotBegun
+from mta.model.events import Event
 from mta.model.webhooks import Endpoint
-from mta.policy.webhook_events import Takers, body_of, kind_of
-from mta.ports.history import Cursor, EventPage, History
+from mta.policy.webhook_events import Takers, bodies_of, kind_of
+from mta.ports.history import Cursor, EventPage, History, KeptEvent
 from mta.timing.alarm import Alarm
 from mta.webhooks.sender import Sender
 from mta.webhooks.stream import Item, Stream
@@ -72,13 +73,18 @@ class EventReader:
         """The place of each stream moves behind the page."""
         touched: set[Sender] = set()
         kinds = takers.kinds
-        for at, event_id, event in page.events:
+        wanted: list[tuple[KeptEvent, list[Target]]] = []
+        told: list[tuple[str, Event]] = []
+        for kept in page.events:
+            event = kept.event
             kind = kind_of(event)
             found = takers.of(kind, event) if kind in kinds else None
-            if not found:
-                continue
+            if found:
+                wanted.append((kept, found))
+                told.append((kind, event))
+        for ((at, event_id, event), found), body in zip(wanted, bodies_of(told), strict=True):
             message = event.id[:16] if event.id is not None else b""
-            item = Item(at, event.time, event_id, message, body_of(kind, event))
+            item = Item(at, event.time, event_id, message, body)
             for sender, stream in found:
                 if stream is sender.live or sender.replays(stream, at, event.time):
                     stream.append(item)

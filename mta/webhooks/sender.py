@@ -172,16 +172,30 @@ class Sender:
     async def _send_all(self) -> None:
         while True:
             now = self._parts.wall()
-            picked = self._next(now)
+            picked = self._pick(now)
             if picked is None:
                 await self._alarm.sleep(self._pause(now))
                 continue
-            stream, request = picked
-            self._under_way += 1
-            self._in_flight += len(request.items)
-            task = asyncio.get_running_loop().create_task(self._send(stream, request))
+            task = asyncio.get_running_loop().create_task(self._send_on(picked))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _send_on(self, picked: tuple[Stream, Request] | None) -> None:
+        """Sends a request, and behind it each time the next one: a task for each would cost more than its signature."""
+        try:
+            while picked is not None:
+                await self._send(*picked)
+                picked = self._pick(self._parts.wall())
+        finally:
+            self._alarm.ring()
+
+    def _pick(self, now: int) -> tuple[Stream, Request] | None:
+        """The next request, which is under way then."""
+        picked = self._next(now)
+        if picked is not None:
+            self._under_way += 1
+            self._in_flight += len(picked[1].items)
+        return picked
 
     def _next(self, now: int) -> tuple[Stream, Request] | None:
         if self._disabled or self._stopping or now < self._not_before or self._parts.clock() >= self.lease_until:
@@ -232,19 +246,21 @@ class Sender:
             else:
                 request_id = f"batch_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:32]}"
                 body = batch_body([item.body for item in request.items], self._parts.wall())
+            now = self._parts.wall()
             try:
-                secrets = self._opened(self._parts.wall())
+                secrets = self._opened(now)
             except SealError as error:
                 self._answered(stream, request, PostAnswer(0, str(error)))
                 return
-            headers = signed_headers(secrets, request_id, self._parts.wall() // 1000, body)
+            headers = signed_headers(secrets, request_id, now // 1000, body)
             self._answered(stream, request, await self._parts.poster.post(self.endpoint.url, body, headers))
         finally:
             self._under_way -= 1
             self._in_flight -= many
             if stream.is_behind and stream.wants_more():
                 self._parts.on_hungry()
-            self._alarm.ring()
+            if many > 1:
+                self._alarm.ring()  # there may be room for several now
 
     async def _read_again(self, stream: Stream, request: Request) -> bool:
         """Have the JSON of all its events. False: it is not to be sent now."""
@@ -256,6 +272,7 @@ class Sender:
         except HistoryError as error:
             log.warning("events for the webhook %s cannot be read: %s", self.endpoint.id, error)
             stream.put_back(request, self._parts.wall() + _READ_AGAIN_MS)
+            self._alarm.ring()
             return False
         items: list[Item] = []
         for item in request.items:
@@ -300,6 +317,7 @@ class Sender:
                 self._hurry()
             self._finish(stream, request)
             return
+        self._alarm.ring()
         was_failing = self.is_failing
         self._health.note_failure(answer, now, self._parts.chance())
         if answer.retry_after is not None and holds_all(answer.status):
