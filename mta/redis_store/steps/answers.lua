@@ -4,7 +4,7 @@
 -- answer_claim: begins an order, or says how it stands. KEYS: lane, answer, idem_use. ARGV: hash of the order, owner,
 -- how long the claim holds (ms), most bytes of keys in the lane. Answers 1: the owner may work on it; 0: there is no
 -- room; else what stands under the key. The owner may claim it again: that renews the claim.
-local function answer_claim(keys, argv)
+idempotency.answer_claim = function(keys, argv)
   local content, owner, hold, most = unpack(argv)
   local claim, stands = content .. '.' .. owner, redis.call('GET', keys[2])
   if stands and stands ~= claim then
@@ -26,11 +26,11 @@ local function answer_claim(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = STEP .. 'answer_claim', callback = answer_claim }
+redis.register_function { function_name = STEP .. 'answer_claim', callback = idempotency.answer_claim }
 
 -- answer_keep: gives an order its answer, if the claim of the owner holds. KEYS: lane, answer, idem_use. ARGV: hash of
 -- the order, owner, answer, how long it is kept (ms). Answers 1, where the answer stands already too.
-local function answer_keep(keys, argv)
+idempotency.answer_keep = function(keys, argv)
   local content, owner, answer, keep = unpack(argv)
   local stands, value = redis.call('GET', keys[2]), content .. '=' .. answer
   if stands == value then
@@ -45,14 +45,18 @@ local function answer_keep(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = STEP .. 'answer_keep', callback = answer_keep }
+redis.register_function { function_name = STEP .. 'answer_keep', callback = idempotency.answer_keep }
 
 -- answer_leave: ends the claim of the owner without an answer. KEYS: lane, answer. ARGV: hash of the order, owner
-local function answer_leave(keys, argv)
+idempotency.answer_leave = function(keys, argv)
   if redis.call('GET', keys[2]) == argv[1] .. '.' .. argv[2] then
     redis.call('DEL', keys[2])
   end
   return 1
 end
 
-redis.register_function { function_name = STEP .. 'answer_leave', callback = answer_leave, flags = { 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'answer_leave',
+  callback = idempotency.answer_leave,
+  flags = { 'allow-oom' },
+}
