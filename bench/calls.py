@@ -1,7 +1,8 @@
-"""The source of mail over HTTP: keeps C connections busy in a closed loop until N calls were answered.
+"""The source of mail over HTTP: keeps C connections busy until N calls were answered, or makes calls at a rate.
 
 `python -m bench.calls --target HOST:PORT --shape same` prints one JSON object when it is done. The token is in
-FLOODGATE_TOKEN. Bodies are made before the clock starts, save number and time.
+FLOODGATE_TOKEN. Bodies are made before the clock starts, save number and time. With `--until-told` it makes calls until
+its standard input ends.
 """
 
 import argparse
@@ -86,6 +87,14 @@ class Client(asyncio.Protocol):
         if body is None:
             self._transport.close()
             return
+        pause = self._load.pause()
+        if pause > 0.0:
+            asyncio.get_running_loop().call_later(pause, self._send, body)
+        else:
+            self._send(body)
+
+    def _send(self, body: bytes) -> None:
+        assert self._transport is not None
         self._sent = time.perf_counter()
         self._transport.write(self._load.head % len(body) + body)
 
@@ -93,8 +102,13 @@ class Client(asyncio.Protocol):
 class Calls:
     """The calls that are left, and what the others were answered."""
 
-    def __init__(self, calls: int, bodies: Bodies, clients: int, token: str) -> None:
+    def __init__(self, calls: int, bodies: Bodies, clients: int, token: str, rate: float = 0.0) -> None:
+        """`rate`: calls a second, 0 = as fast as they are answered."""
         self._left = iter(range(calls))
+        self._rate = rate
+        self._begun = time.perf_counter()
+        self._taken = 0
+        self.is_over = False  # told to stop
         self._bodies = bodies
         self._open = clients
         self.head = (
@@ -110,12 +124,17 @@ class Calls:
         self.first = self.last = 0.0
 
     def take(self) -> bytes | None:
-        number = next(self._left, None)
+        number = None if self.is_over else next(self._left, None)
         if number is None:
             return None
+        self._taken += 1
         body = self._bodies.body(number)
         self.first = self.first or time.time()
         return body
+
+    def pause(self) -> float:
+        """Seconds until the call that was taken last is to be made."""
+        return self._begun + self._taken / self._rate - time.perf_counter() if self._rate else 0.0
 
     def answered(self, answer: bytes, seconds: float) -> None:
         self.calls += 1
@@ -148,11 +167,18 @@ class Calls:
         }
 
 
+def _stop(calls: Calls) -> None:
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    calls.is_over = True
+
+
 async def _run(given: argparse.Namespace) -> dict[str, Any]:
     bodies = Bodies(given.shape, given.size, given.recipients, given.domains)
-    calls = Calls(given.calls, bodies, given.connections, os.environ["FLOODGATE_TOKEN"])
+    calls = Calls(given.calls, bodies, given.connections, os.environ["FLOODGATE_TOKEN"], given.rate)
     host, _, port = given.target.rpartition(":")
     loop = asyncio.get_running_loop()
+    if given.until_told:
+        loop.add_reader(sys.stdin.fileno(), _stop, calls)
     for _ in range(given.connections):
         await loop.create_connection(lambda: Client(calls), host, int(port))
     await calls.done.wait()
@@ -160,7 +186,7 @@ async def _run(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.calls", description="Send mail over HTTP in a closed loop.")
+    parser = argparse.ArgumentParser(prog="python -m bench.calls", description="Send mail over HTTP.")
     parser.add_argument("--target", required=True, metavar="HOST:PORT")
     parser.add_argument("--shape", choices=SHAPES, default="same")
     parser.add_argument("--calls", type=int, default=100)
@@ -168,6 +194,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--domains", type=int, default=5)
+    parser.add_argument("--rate", type=float, default=0.0, help="calls a second; 0: as fast as they are answered")
+    parser.add_argument("--until-told", action="store_true", help="until standard input ends, --calls at most")
     result = uvloop.run(_run(parser.parse_args(argv)))
     print(json.dumps(result), flush=True)
     return 1 if result["refused"] else 0

@@ -5,11 +5,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from bench.books import told
+from bench.call_flow import until_received
 from bench.calls import SHAPES
 from bench.command import positive
 from bench.flow import Load
@@ -22,7 +22,6 @@ from bench.rig import directory, running
 from bench.scenario import Figure, Run, Scenario, load_of, load_options
 from bench.usage import server_version, spent, usage
 
-_STILL_FOR = 30.0
 _WORDS = {
     "same": "ready MIME, 100 recipients a call",
     "data": "a template and data, 100 recipients a call",
@@ -74,7 +73,7 @@ def _leg(node: Node, sink: Sink, load: Load, given: argparse.Namespace, shape: s
     wanted = calls * recipients
     if sent["accepted"] != wanted:
         raise RunVoid(f"{sent['accepted']} of {wanted} deliveries were accepted: {sent['refused']}")
-    _until_received(sink, wanted)
+    until_received(sink, wanted)
     got = sink.account()
     statement = told(node, CAMPAIGN)
     if (statement.accepted, statement.balanced) != (wanted, True):
@@ -90,18 +89,6 @@ def _leg(node: Node, sink: Sink, load: Load, given: argparse.Namespace, shape: s
         "call_ms": sent["call_ms"],
         "processes": processes,
     }
-
-
-def _until_received(sink: Sink, wanted: int) -> None:
-    """Raises RunVoid when no more comes."""
-    count, moved = 0, time.monotonic()
-    while count < wanted:
-        time.sleep(0.05)
-        now = int(sink.stats()["unique"])
-        if now != count:
-            count, moved = now, time.monotonic()
-        elif time.monotonic() - moved > _STILL_FOR:
-            raise RunVoid(f"{count} of {wanted} deliveries were received, and no more come")
 
 
 def _figure(shape: str, name: str, key: str, words: str) -> Figure:

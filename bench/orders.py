@@ -1,13 +1,18 @@
-"""The scenario `orders`: how long from an order over REST until it is effective everywhere, idle and under load."""
+"""The scenario `orders`: how long from an order over REST until it is effective everywhere, idle and under load.
+
+The load is a relay over SMTP, or with `--inject` mail over HTTP.
+"""
 
 import argparse
 import asyncio
 import datetime
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.call_flow import CallFlow
 from bench.command import positive
 from bench.flow import Flow, Load, calibrate
 from bench.machine import sync_latency
@@ -20,6 +25,7 @@ from bench.rig import directory, running
 from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options
 
 _BEFORE = 5.0  # seconds
+_SETTLE = 2.0
 
 
 class Given(NamedTuple):
@@ -32,11 +38,53 @@ class Given(NamedTuple):
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders", type=positive, default=500, help="orders one after the other, in each phase")
     parser.add_argument("--bounded", action="store_true", help="orders with max_matches: hold first, count, then end")
+    parser.add_argument("--inject", action="store_true", help="the mail beside comes over HTTP, a message a call")
     calibration_options(parser)
     load_options(parser)
 
 
+def _load(given: argparse.Namespace) -> Load:
+    load = load_of(given, given.calibrate)
+    if given.inject:
+        load.settings.append("api.inject_listen=127.0.0.1:0")
+    return load
+
+
 def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
+    return _beside_calls(load, given, root, say) if given.inject else _beside_relay(load, given, root, say)
+
+
+def _beside_calls(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
+    with directory(root) as place:
+        disk = sync_latency(place)
+        with running(place, load, say) as (node, sink):
+            say(f"{load.messages:,} calls as fast as they are answered")
+            with CallFlow(node, sink, load) as flow:
+                most = flow.end()
+            say(f"{given.orders} orders on the idle node")
+            idle = account(asyncio.run(_give(node, given, "idle", say)))
+            rate = most["rate"] * given.share
+            say(f"{given.orders} orders beside {rate:,.0f} calls/s")
+            with CallFlow(node, sink, load, rate) as flow:
+                time.sleep(_SETTLE)
+                before = flow.mark()
+                time.sleep(_BEFORE)
+                start = flow.mark()
+                loaded = account(asyncio.run(_give(node, given, "loaded", say)))
+                kept = start.rate_until(flow.mark())
+                result = flow.end()
+    return result | {
+        "maximum": most["rate"],
+        "asked_rate": round(rate, 1),
+        "rate_before": before.rate_until(start),
+        "rate_during": kept,
+        "idle": idle,
+        "loaded": loaded,
+        "fdatasync_ms": disk,
+    }
+
+
+def _beside_relay(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
     with directory(root) as place:
         disk = sync_latency(place)
         with running(place, load, say) as (node, sink):
@@ -121,18 +169,20 @@ _FIGURES = {
     "idle_p99": Figure("order to effective, idle, p99, ms", lambda run: run["idle"]["effective_ms"].get("p99")),
     "idle_answer": Figure("order to answer, idle, p99, ms", lambda run: run["idle"]["answer_ms"]["p99"]),
     "idle_202": Figure("orders answered 202, idle", lambda run: run["idle"]["accepted_only"]),
-    "maximum": Figure("maximum relay rate of the same run, messages/s", lambda run: run["maximum"]),
-    "asked": Figure("relay rate asked for beside the orders, messages/s", lambda run: run["asked_rate"]),
-    "during": Figure("relay rate while the orders came, messages/s", lambda run: run["rate_during"]),
+    "maximum": Figure("maximum rate of the same run, messages/s", lambda run: run["maximum"]),
+    "asked": Figure("rate asked for beside the orders, messages/s", lambda run: run["asked_rate"]),
+    "during": Figure("rate received while the orders came, messages/s", lambda run: run["rate_during"]),
 }
 
 
 def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     bound = "and `max_matches`" if options.get("bounded") else ""
+    over_http = "takes over HTTP, in the process of their own listener and one a call, and delivers messages of"
+    work = over_http if options.get("inject") else "relays messages of"
     return f"""
     {options["orders"]} forced errors by a tag that no mail has (`POST /v1/errors` with the node's own `api.wait`
     {bound}), one after the other over one kept connection, each removed before the next; first on the idle node, then
-    while it relays messages of {load["size"]:,} bytes at {options["share"]:.0%} of the rate that {load["messages"]:,}
+    while it {work} {load["size"]:,} bytes at {options["share"]:.0%} of the rate that {load["messages"]:,}
     messages reached in the same run just before. Times run from the sending of the request: to its answer on the
     client's clock, and to the `effective_at` of the answer (the same machine's wall clock, to the millisecond). An
     order answered 202 counts as such and has no effective time. A run is void when an order fails, or the mail beside
@@ -154,7 +204,10 @@ def _lines(run: Run) -> list[str]:
             f"- {phase}, order to answer, ms: {shown(of['answer_ms'])}",
             f"- {phase}, removal to answer, ms: {shown(of['removal_ms'])}",
         ]
-    lines.append(f"- hand-over to receipt beside the orders, ms: {shown(run['handover_to_receipt_ms'])}")
+    if "handover_to_receipt_ms" in run:
+        lines.append(f"- hand-over to receipt beside the orders, ms: {shown(run['handover_to_receipt_ms'])}")
+    else:
+        lines.append(f"- calls beside the orders, ms: {shown(run['call_ms'])}")
     return [*lines, *process_table(run["processes"], run["messages"], "messages")]
 
 
@@ -164,7 +217,7 @@ SCENARIO = Scenario(
     takes="5 minutes",
     repeat=1,
     options=_options,
-    load=lambda given: load_of(given, given.calibrate),
+    load=_load,
     run=_run,
     figures=_FIGURES,
     conditions=_conditions,
