@@ -119,7 +119,7 @@ async def _carry_out(request: web.Request, handler: Handler, order: _Order) -> w
         async with order.renewed():
             response = await handler(request)
         if isinstance(response, web.Response) and isinstance(response.body, bytes) and response.status < 300:
-            answer = KeptAnswer(response.status, tuple(response.headers.items()), response.body)
+            answer = KeptAnswer(response.status, _headers(response), response.body)
     except asyncio.CancelledError:
         raise  # the order may have been carried out: the claim ends by itself
     except BaseException:
@@ -127,6 +127,12 @@ async def _carry_out(request: web.Request, handler: Handler, order: _Order) -> w
         raise
     await order.end(answer)
     return response
+
+
+def _headers(response: web.Response) -> tuple[tuple[str, str], ...]:
+    """Those of its handler; the server adds the others, and the length."""
+    given = [(f"{name}", value) for name, value in response.headers.items()]
+    return tuple((name, value) for name, value in given if name != hdrs.CONTENT_LENGTH)
 
 
 async def _key_of(request: web.Request, given: str) -> IdempotencyKey:
@@ -139,4 +145,6 @@ async def _key_of(request: web.Request, given: str) -> IdempotencyKey:
 
 
 def _secret(request: web.Request) -> bytes:
-    return request.headers[hdrs.AUTHORIZATION].encode("utf-8", "surrogateescape")
+    """That of the token, which the gate has checked."""
+    secret = request.headers[hdrs.AUTHORIZATION].partition(" ")[2].strip(" ")
+    return secret.encode("utf-8", "surrogateescape")

@@ -34,6 +34,7 @@ from mta.ports.orders import OrderFigures
 PATH = "/metrics"
 
 _PROCESS = ("node", "role", "pid")
+_DROPPED = "Opens and clicks of the cluster that were dropped while the store was away."
 _EMPTIED = "1 from the moment at which the store was found emptied until an operator has acknowledged it."
 
 
@@ -77,6 +78,7 @@ async def _families(deps: Dependencies) -> list[Metric]:
         _of_unserved(await waiting_pools(deps)),
         *_of_depths(await deps.depths.latest(), await pools_in_force(deps)),
         *await webhook_families(deps.webhooks, now_ms()),
+        _counter("engagement_dropped", _DROPPED, (), [((), await deps.engagement.dropped())]),
         *_of_keys(await deps.load.key_bytes(), deps.idempotency_memory),
         _gauge("journal_backlog", "Event entries that no journal has in its spool yet.", ("lane",), backlogs),
     ]

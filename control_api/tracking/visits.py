@@ -47,7 +47,8 @@ class Visits:
         self._waiting: list[Event] = []
         self._clicks: Counter[LinkCount] = Counter()
         self._seen: OrderedDict[tuple[bytes, str], tuple[int, int]] = OrderedDict()  # -> hour, events in it
-        self.dropped = 0
+        self.dropped = 0  # events that the store has not counted yet
+        self._told = 0  # of these, in the log
 
     def open(self, mail: TrackedMail, visitor: Visitor) -> None:
         self._take(EventType.OPEN, mail, visitor, "")
@@ -91,10 +92,14 @@ class Visits:
             await self._write()
 
     async def _write(self) -> None:
-        dropped, self.dropped = self.dropped, 0
-        if dropped:
-            _log.warning("%d opens and clicks were dropped: the store took none", dropped)
+        if self.dropped > self._told:
+            _log.warning("%d opens and clicks were dropped: the store took none", self.dropped - self._told)
+            self._told = self.dropped
         try:
+            if dropped := self.dropped:
+                await self._store.add_dropped(dropped)
+                self.dropped -= dropped
+                self._told -= dropped
             while self._waiting:
                 part = self._waiting[:_MOST_AT_ONCE]
                 await self._store.note(part)

@@ -40,6 +40,14 @@ class EngagementStore(Protocol):
         """Kept for 30 days."""
         ...
 
+    async def add_dropped(self, events: int) -> None:
+        """Opens and clicks that found no room while the store was away."""
+        ...
+
+    async def dropped(self) -> int:
+        """All of them, in the cluster."""
+        ...
+
     async def click_days(self, first: int, last: int) -> list[LinkDay]:
         """Those days of which something is kept, both ends included."""
         ...

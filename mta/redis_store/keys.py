@@ -237,6 +237,9 @@ def tls_key(day: int) -> bytes:
     return b"fg:{tls}:%d" % day
 
 
+LINKS_DROPPED = b"fg:{links}:dropped"  # string: opens and clicks that found no room while the store was away
+
+
 def links_key(day: int) -> bytes:
     """hash: "<tenant> <0|1: machine> <link>" -> clicks of that UTC day (since 1970-01-01); 30 days."""
     return b"fg:{links}:%d" % day

@@ -70,6 +70,12 @@ class StoredEngagement:
                 args += (field, many)
             await self._link.call(b"link_count", [key], args)
 
+    async def add_dropped(self, events: int) -> None:
+        await self._link.command("INCRBY", keys.LINKS_DROPPED, events)
+
+    async def dropped(self) -> int:
+        return int(await self._link.command("GET", keys.LINKS_DROPPED) or 0)
+
     async def click_days(self, first: int, last: int) -> list[LinkDay]:
         found = []
         for day in range(max(first, last - _MOST_DAYS), last + 1):

@@ -13,6 +13,7 @@ class Engagements:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.clicks: dict[int, dict[LinkCount, int]] = {}  # by day
+        self.lost = 0
         self.away = False
 
     async def note(self, events: Sequence[Event]) -> None:
@@ -24,6 +25,14 @@ class Engagements:
         known = self.clicks.setdefault(day, {})
         for count, many in counts.items():
             known[count] = known.get(count, 0) + many
+
+    async def add_dropped(self, events: int) -> None:
+        self._reach()
+        self.lost += events
+
+    async def dropped(self) -> int:
+        self._reach()
+        return self.lost
 
     async def click_days(self, first: int, last: int) -> list[LinkDay]:
         self._reach()

@@ -41,6 +41,11 @@ async def metrics(api: TestClient) -> Samples:
     return read(await answer.text())
 
 
+async def test_dropped_opens_and_clicks_are_counted(api: TestClient, cluster: Cluster) -> None:
+    cluster.engagement.lost = 3
+    assert (await metrics(api))["floodgate_engagement_dropped_total"] == {(): 3.0}
+
+
 async def test_each_process_says_what_it_did_and_how_far_it_is(api: TestClient, cluster: Cluster) -> None:
     cluster.generation = 7
     told = {"settled:delivered": 5.0, "settled:deferred": 2.0, "intake:accepted": 9.0, "escaped": 1.0, "new": 3.0}

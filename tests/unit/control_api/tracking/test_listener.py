@@ -144,8 +144,10 @@ async def test_a_store_that_is_away_keeps_nobody_waiting(
         assert answer.status == 302
     assert (len(visits._waiting), visits.dropped) == (2, 1)
     assert await written(visits, store) == []
+    assert visits.dropped == 1
     store.away = False
     assert len(await written(visits, store)) == 2
+    assert (store.lost, visits.dropped) == (1, 0)
     assert (len(store.events), clicks_of(store)[LinkCount("acme", ADDRESS, False)]) == (2, 3)
 
 
