@@ -1,12 +1,13 @@
 """Mail with an idempotency key, and a node of two workers: the destination gets it once, however often it comes."""
 
+import http.client
 import itertools
 import json
 import os
 import re
 import signal
 import smtplib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -159,3 +160,32 @@ def test_where_the_memory_for_keys_is_full_new_ones_are_refused_and_known_ones_a
     assert told["floodgate_idempotency_bytes"] > told["floodgate_idempotency_bytes_limit"] == 1 << 20
     place.valkey.ask("HDEL", use, "99999999999")
     place.hand_in_until_taken("d@full.test", "newer")
+
+
+def test_an_order_with_a_key_is_carried_out_once_also_when_the_api_was_killed_between(place: Any):
+    rule = json.dumps({"code": 554, "tag": "once-only"}).encode()
+    token = json.dumps({"name": "once", "scopes": ["messages:send"]}).encode()
+
+    def order(path: str, body: bytes, key: str) -> Answer:
+        return ask(place.api, "POST", path, body, Idempotency_Key=key)
+
+    first, made = order("/v1/errors?wait=10s", rule, "rule 1"), order("/v1/tokens", token, "token 1")
+    assert (first.status, made.status) == (201, 201)
+    place.lift(first.body)
+    again = order("/v1/errors?wait=10s", rule, "rule 1")
+    assert (again.status, again.body, again.headers["Idempotent-Replay"]) == (201, first.body, "true")
+    assert place.call("GET", "/v1/errors?tag=once-only") == [], "the repeat has made no rule"
+    assert order("/v1/errors", rule, "token 1").status == 422
+    os.kill(place.node.child("control_api"), signal.SIGKILL)
+    repeated = until(lambda: _answer(lambda: order("/v1/tokens", token, "token 1")), 30.0, "the API does not come back")
+    assert (repeated.status, repeated.body) == (201, made.body)
+    assert sum(one["name"] == "once" for one in place.call("GET", "/v1/tokens")["tokens"]) == 1
+
+
+def _answer(ask_once: Callable[[], Answer]) -> Answer | None:
+    """None: there is none, or the API has no store yet."""
+    try:
+        answer = ask_once()
+    except (OSError, http.client.HTTPException):
+        return None
+    return None if answer.status == 503 else answer
