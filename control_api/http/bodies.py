@@ -36,11 +36,11 @@ async def read_fields(request: web.Request, lists: Collection[str] = (), nulls: 
     keeps it. In a form, fields of `lists` may repeat and come as lists."""
 
     async def read() -> bytes:
-        if (kept := request.get(_KEPT)) is None:
+        if _KEPT not in request:
             return await request.read()
-        if len(kept) > MAX_BODY:
-            raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(kept))
-        return kept
+        if len(request[_KEPT]) > MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(request[_KEPT]))
+        return request[_KEPT]
 
     text = await _text(request, (JSON_TYPE, FORM_TYPE), read)
     fields = parse_json(text) if request.content_type == JSON_TYPE else _form(text, lists)
@@ -52,8 +52,7 @@ async def read_large_json(request: web.Request) -> dict[str, Any]:
     Problem 408, 413, 415 and BadValue."""
 
     async def read() -> bytes:
-        kept = request.get(_KEPT)
-        return await _up_to(request, MAX_LARGE_BODY) if kept is None else kept
+        return request[_KEPT] if _KEPT in request else await _up_to(request, MAX_LARGE_BODY)
 
     text = await _text(request, (JSON_TYPE,), read)
     fields = await asyncio.to_thread(parse_json, text)

@@ -3,8 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,12 +12,11 @@ from mta.model.webhooks import Endpoint, EndpointFigures, Replay
 from mta.policy.webhook_events import batch_body, body_of, kind_of
 from mta.policy.webhook_retry import MOST_WAITING, holds_all, is_last, pause_ms
 from mta.policy.webhook_signature import signed_headers
-from mta.ports.history import Cursor, History
-from mta.ports.secrets import Sealer
-from mta.ports.webhooks import KeptState, KeptStream, PostAnswer, Poster, StateChange
+from mta.ports.history import Cursor
+from mta.ports.webhooks import KeptState, KeptStream, PostAnswer, StateChange
 from mta.timing.alarm import Alarm
-from mta.timing.clock import wall_ms
 from mta.webhooks.health import Health
+from mta.webhooks.parts import Parts
 from mta.webhooks.stream import Changes, Item, Request, Stream
 
 log = logging.getLogger(__name__)
@@ -28,35 +25,6 @@ WINDOW: Final = 64  # requests under way
 _MOST_IN_FLIGHT: Final = 10_000  # events in them
 _IDLE: Final = 30.0  # seconds; everything that matters rings
 _READ_AGAIN_MS: Final = 1000  # until events that could not be read are asked for again
-
-
-class Parts:
-    """The ports of a sender."""
-
-    __slots__ = ("chance", "clock", "history", "on_disable", "on_hungry", "poster", "sealer", "wall")
-
-    def __init__(
-        self,
-        history: History,
-        poster: Poster,
-        sealer: Sealer,
-        on_disable: Callable[[str, str], None],
-        on_hungry: Callable[[], None] = lambda: None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], int] = wall_ms,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        """`on_disable` is called with the id of an endpoint that is given up, and the reason; `on_hungry` where a
-        stream that is behind takes more events."""
-        self.history = history
-        self.poster = poster
-        self.sealer = sealer
-        self.on_disable = on_disable
-        self.on_hungry = on_hungry
-        self.clock = clock
-        self.wall = wall
-        self.chance = chance
 
 
 class Sender:

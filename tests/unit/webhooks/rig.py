@@ -10,7 +10,8 @@ from mta.model.webhooks import Endpoint, WebhookEvent
 from mta.ports.history import Cursor
 from mta.ports.webhooks import KeptFigures, KeptState, KeptStream, PostAnswer
 from mta.webhooks.reader import EventReader
-from mta.webhooks.sender import Parts, Sender
+from mta.webhooks.parts import Parts
+from mta.webhooks.sender import Sender
 from tests.support.dkim_keys import OpenSeal
 from tests.support.memory_history import MemoryHistory
 from tests.support.webhooks import Posts
