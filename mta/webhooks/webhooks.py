@@ -25,8 +25,8 @@ from mta.ports.webhooks import (
 )
 from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
-from mta.webhooks.reader import EventReader
 from mta.webhooks.parts import Parts
+from mta.webhooks.reader import EventReader
 from mta.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from mta.model.ids import delivery_id, new_message_id
 from mta.model.webhooks import Endpoint, WebhookEvent
 from mta.ports.history import Cursor
 from mta.ports.webhooks import KeptFigures, KeptState, KeptStream, PostAnswer
-from mta.webhooks.reader import EventReader
 from mta.webhooks.parts import Parts
+from mta.webhooks.reader import EventReader
 from mta.webhooks.sender import Sender
 from tests.support.dkim_keys import OpenSeal
 from tests.support.memory_history import MemoryHistory
