@@ -11,6 +11,7 @@ from control_api.schemas.values import Value, a_text
 from mta.model.errors import BadValue
 
 LISTED: Final = 100
+_LONGEST: Final = 200  # characters
 _CURSOR: Final = r"[0-9]{1,15}-[0-9]{1,9}"
 
 
@@ -23,12 +24,12 @@ def _read_cursor(value: Any, name: str) -> str:
 
 def _read_word(value: Any, name: str) -> str:
     """Compared as it is."""
-    if not value or len(value) > 200:
-        raise BadValue(name, "is not a text of 1 to 200 characters")
+    if not 1 <= len(value) <= _LONGEST:
+        raise BadValue(name, f"is not a text of 1 to {_LONGEST} characters")
     return str(value)
 
 
-_WORD: Final = Value(_read_word, a_text("[!-)+-~][!-~]{0,99}"))
+_WORD: Final = Value(_read_word, {"type": "string", "minLength": 1, "maxLength": _LONGEST})
 _BEHIND: Final = Value(_read_cursor, a_text(_CURSOR))
 
 

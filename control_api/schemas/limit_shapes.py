@@ -17,7 +17,9 @@ _ID: Final = "lim-[0-9a-f]{16}"
 
 
 def _plain(value: Any) -> Any:
-    """A number as a form writes it."""
+    """A number, as a form writes it, too. 2.0 is a whole number in JSON."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.replace(".", "", 1).isdigit():
         return float(value) if "." in value else int(value)
     return value

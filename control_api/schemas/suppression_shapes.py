@@ -102,7 +102,9 @@ class ImportedBody(SuppressionBody, kw_only=True, frozen=True):
     created_by: Annotated[str | None, values.LINE, Meta(description="is not read: the importer is noted")] = None
 
 
-_EITHER: Final = {"oneOf": [{"required": ["address"]}, {"required": ["domain"]}]}
+_EITHER: Final = {  # null is absent
+    "oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in ("address", "domain")]
+}
 SUPPRESSION: Final = Body("NewSuppression", SuppressionBody, agreements=(_EITHER,))
 IMPORTED: Final = Body("ImportedSuppression", ImportedBody, agreements=(_EITHER,))
 

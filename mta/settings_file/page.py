@@ -1,5 +1,6 @@
 """The reference of all settings as a page of Markdown: `docs/settings.md` is made here."""
 
+import inspect
 import json
 import types
 import typing
@@ -59,7 +60,7 @@ def settings_page() -> str:
         else:
             struct, title, values = field.type, name, defaults[name]
         rows = [_row(key, item, values[key]) for key, item in fields_of(struct).items()]
-        about = (struct.__doc__ or "").strip()
+        about = inspect.cleandoc(struct.__doc__ or "")
         parts.append(
             "\n".join(
                 [f"## `[{title}]`", "", about, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows]

@@ -1,5 +1,6 @@
 """Settings as TOML text with units and prose: `config/floodgate.toml` and `floodgate config show` are made here."""
 
+import inspect
 import json
 import textwrap
 from typing import Any
@@ -77,7 +78,7 @@ def as_written(settings: Settings, *, secrets: bool = False) -> dict[str, Any]:
 
 
 def _section(path: tuple[str, ...], struct: type[Struct], values: dict[str, Any], sign: str) -> str:
-    lines = [f"# {line}" for line in textwrap.wrap((struct.__doc__ or "").strip(), 116)]
+    lines = [f"# {line}" for line in textwrap.wrap(inspect.cleandoc(struct.__doc__ or ""), 116)]
     lines.append(f"{sign}[{key_text(path)}]")
     for name, field in fields_of(struct).items():
         lines += [f"# {line}" for line in textwrap.wrap(field.prose, 116)]

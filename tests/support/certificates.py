@@ -39,6 +39,10 @@ class Authority:
 
 
 _NAME = "Authority of the tests"
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 
 
 def _certificate(
@@ -59,10 +63,15 @@ def _certificate(
         .not_valid_before(now - datetime.timedelta(days=10))
         .not_valid_after(now + datetime.timedelta(days=days))
     )
+    # RFC 5280 4.2.1 asks for these, and clients insist on them from CPython 3.13 on.
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
+    made = made.add_extension(issuer_key, critical=False)
     if names:
         made = made.add_extension(x509.SubjectAlternativeName([_alternative(one) for one in names]), critical=False)
     else:
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        made = made.add_extension(_SIGNS_CERTIFICATES, critical=True)
     return made.sign(by, hashes.SHA256())
 
 

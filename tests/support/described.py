@@ -4,13 +4,15 @@ import contextlib
 import copy
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import hypothesis
+import idna
 import pytest
 import requests
 import schemathesis
+from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import run_state_machine_as_test
 from hypothesis.strategies._internal import regex
 from hypothesis.strategies._internal.lazy import unwrap_strategies
@@ -30,7 +32,11 @@ _ONE_OF: Final = (
     ("domain", "recipient"),
     ("preview_token", "max_matches"),
 )
-_OF_QUEUES: Final = ("id", "ids", "pool", "domain", "tag", "tenant")
+_OF_QUEUES: Final = ("id", "ids", "pool", "domain", "site", "tag", "tenant")
+_OF_DOMAINS: Final = (
+    "address", "bcc", "cc", "dkim_domain", "domain", "email", "envelope_from", "from", "mx", "recipient", "reply_to",
+    "sender", "senders", "to",
+)  # fmt: skip
 _SELECT: Final = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all", "sender", "recipient", "site")
 
 
@@ -68,7 +74,7 @@ class Operations:
 
         @rules
         def answers(case: schemathesis.Case) -> None:
-            _mend_valid(case)
+            _prepare(case)
             case.call_and_validate(self._api, self._session, HEADERS, self._checks, timeout=60)
 
         made = build_operation_test(
@@ -91,12 +97,21 @@ class Operations:
                 return how
 
             def before_call(self, case: schemathesis.Case) -> None:
-                _mend_valid(case)
+                _prepare(case)
 
             def validate_response(self, response: Any, case: schemathesis.Case, **more: Any) -> None:
-                super().validate_response(response, case, additional_checks=checks, **more)
+                try:
+                    super().validate_response(response, case, additional_checks=checks, **more)
+                except BaseException as failure:
+                    failures.append(failure)
+                    raise
 
-        run_state_machine_as_test(Orders, settings=rules)
+        failures: list[BaseException] = []
+        try:
+            run_state_machine_as_test(Orders, settings=rules)
+        except FlakyStrategyDefinition:  # the node remembers orders, so a row that is repeated may get other answers
+            if failures:
+                raise failures[0] from None
 
     def _remember_enforced(self, context: schemathesis.CheckContext, *_: Any) -> None:
         """No check: each operation is asked once without a valid token, as schemathesis itself does in its runs."""
@@ -121,9 +136,34 @@ def patterns_are_read_once() -> Iterator[None]:
         yield
 
 
-def _mend_valid(case: schemathesis.Case) -> None:
+def _prepare(case: schemathesis.Case) -> None:
     if case.meta is None or case.meta.generation.mode.is_positive:
         mend(case)
+    else:
+        hypothesis.assume(not _is_international(case))
+
+
+def _is_international(case: schemathesis.Case) -> bool:
+    """Whether a request that violates its schema may be taken all the same: it has a domain in letters of its language,
+    and no pattern can name the letters that IDNA takes."""
+    for text in _texts_of(_OF_DOMAINS, [case.query, case.path_parameters, case.body]):
+        domain = text.rpartition("@")[2].removeprefix("*.")
+        with contextlib.suppress(UnicodeError):
+            if not domain.isascii() and idna.encode(domain, uts46=True):
+                return True
+    return False
+
+
+def _texts_of(names: Collection[str], given: Any, below: bool = False) -> Iterator[str]:
+    """All texts in fields of these names."""
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            yield from _texts_of(names, value, below or name in names)
+    elif isinstance(given, list):
+        for value in given:
+            yield from _texts_of(names, value, below)
+    elif below and isinstance(given, str):
+        yield given
 
 
 class Condition(NamedTuple):
@@ -221,7 +261,7 @@ def _own_selectors(case: schemathesis.Case) -> None:
 def _all_of_them(case: schemathesis.Case) -> None:
     if case.path.startswith(("/v1/queues", "/v1/parked")) and case.method != "GET":
         for given in (case.body, case.query) if case.method == "DELETE" else (case.body,):
-            if isinstance(given, dict) and not any(given.get(name) for name in _OF_QUEUES):
+            if isinstance(given, dict) and all(given.get(name) in (None, "*") for name in _OF_QUEUES):
                 given["everything"] = "true" if given is case.query else True
 
 
@@ -258,6 +298,7 @@ def _pool_of_its_ips(case: schemathesis.Case) -> None:
             name: value for name, value in case.body.items() if name in ("name", "pool", "description", "ehlo")
         }
     if case.path == "/v1/poolips" and case.method == "DELETE":
+        case.query = {}
         case.body = {"name": "default", "ip": "192.0.2.7"}
 
 
@@ -304,8 +345,10 @@ def _one_content(case: schemathesis.Case) -> None:
 
 
 def _tls_by_day(case: schemathesis.Case) -> None:
-    if case.path == "/v1/stats" and any(alone in str(case.query.get("by")) for alone in ("tls", "link")):
-        case.query = {name: value for name, value in case.query.items() if name != "interval"}
+    if case.path == "/v1/stats":
+        alone = [group for group in ("tls", "link") if group in (case.query.get("by") or ())]
+        if alone:
+            case.query = {name: value for name, value in case.query.items() if name != "interval"} | {"by": alone[:1]}
 
 
 def _secure_url(case: schemathesis.Case) -> None:
@@ -372,7 +415,7 @@ CONDITIONS: Final = (
     Condition(
         "a suppression", "has either an address or a domain, and ends later; a removal names some", _one_recipient
     ),
-    Condition("TLS", "is counted by day, in no other interval, and so are clicks of links", _tls_by_day),
+    Condition("TLS", "is counted alone, by day, in no other interval, and so are clicks of links", _tls_by_day),
     Condition("a webhook", "has an https:// URL unless settings allow another; a replay is of the past", _secure_url),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )
