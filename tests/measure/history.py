@@ -163,8 +163,10 @@ def as_page(result: dict[str, Any]) -> str:
     lines = [
         *heading(result),
         "",
-        f"{found['deliveries']:,} deliveries over {found['days']} days, in SQLite: {found['mib']:,.0f} MiB on disk. "
-        f"They were written at {found['deliveries'] / found['fill_s']:,.0f} a second.",
+        f"{found['deliveries']:,} deliveries over {found['days']} days, in SQLite: {found['mib']:,.0f} MiB on disk."
+        + (
+            f" They were written at {found['deliveries'] / found['fill_s']:,.0f} a second." if "fill_s" in found else ""
+        ),
         "",
         "| first page of | ms | rows | ms until there are rows or the end |",
         "|---|---|---|---|",
@@ -183,7 +185,9 @@ def as_page(result: dict[str, Any]) -> str:
         "## How it was measured",
         "",
         "The reader and the makers of lines are those of the API, in one process, without its sockets. A page has up "
-        "to 100 rows. The files were written just before, so the system has some of them in memory.",
+        "to 100 rows. The files were written just before, so the system has some of them in memory. Events lie in "
+        "compressed chunks of 128. Of the campaign every second event of a chunk is wanted, of its undeliverable ones "
+        "every twentieth: for each row of that export 20 events are read.",
         "",
         *machine_lines(result),
     ]
@@ -200,13 +204,13 @@ def main() -> None:
     now = datetime.datetime.now(datetime.UTC)
     with contextlib.ExitStack() as stack:
         folder = asked.folder or stack.enter_context(tempfile.TemporaryDirectory())
-        began = time.perf_counter()
+        found: dict[str, Any] = {"deliveries": asked.deliveries, "days": asked.days}
         if not (Path(folder) / "control.db").exists():
+            began = time.perf_counter()
             fill(folder, asked.deliveries, asked.days)
-            print(f"filled {asked.deliveries:,} deliveries in {time.perf_counter() - began:.0f} s")
-        filled = time.perf_counter() - began
-        found = {"deliveries": asked.deliveries, "days": asked.days, "fill_s": filled, "mib": size_of(Path(folder))}
-        found |= asyncio.run(read(folder))
+            found["fill_s"] = time.perf_counter() - began
+            print(f"filled {asked.deliveries:,} deliveries in {found['fill_s']:.0f} s")
+        found |= {"mib": size_of(Path(folder)), **asyncio.run(read(folder))}
     if asked.results:
         result = {
             "name": "a large history",
