@@ -50,7 +50,7 @@ class Fleet:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that take and deliver mail."""
-        return [one for one in self.family() if "mta.runtime.worker" in one.cmdline()]
+        return [one for one in self.family() if one.cmdline()[:1] == ["floodgate: mta.runtime.worker"]]
 
 
 @contextlib.contextmanager

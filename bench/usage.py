@@ -11,6 +11,7 @@ import psutil
 _LOOKS = 20
 _BETWEEN_LOOKS = 0.25  # seconds
 _LITTLE = 8192  # bytes
+_TITLE = "floodgate: "  # of a process of a node, before its module
 
 
 def server_version(processes: list[psutil.Process]) -> str:
@@ -95,6 +96,9 @@ def settled_memory(url: str) -> int:
 def _role(command: list[str], name: str) -> str:
     if "valkey" in name or "redis" in name:
         return "valkey"
+    words = " ".join(command).strip()
+    if words.startswith(_TITLE):
+        return words.removeprefix(_TITLE).removeprefix("mta.runtime.")
     if "-m" in command[:-1]:
         module = command[command.index("-m") + 1]
         if module == "mta.runtime.launch":  # it runs a module of the node

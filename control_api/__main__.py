@@ -1,4 +1,4 @@
-"""The API process: `python -m control_api`, started by `floodgate node`."""
+"""The API process."""
 
 import asyncio
 import dataclasses
@@ -15,7 +15,7 @@ from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
-from mta.runtime.child import Child, run
+from mta.runtime.child import Child
 from mta.runtime.sockets import inject_socket
 from mta.runtime.wiring.api import ApiParts, open_api
 
@@ -73,7 +73,3 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         reactions=settings.reactions,
         inject_socket=inject_socket(settings),
     )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""The process that takes mail over HTTP: `python -m control_api.injection`, started by `floodgate node`."""
+"""The process that takes mail over HTTP."""
 
 import asyncio
 import resource
@@ -12,7 +12,7 @@ from control_api.injection.door import Door
 from control_api.injection.limits import CallLimits, CallRoom
 from control_api.injection.plan import Planner
 from control_api.injection.ready_mime import ReadyMime
-from mta.runtime.child import Child, cancel_all, run
+from mta.runtime.child import Child, cancel_all
 from mta.runtime.wiring.inject import InjectParts, open_inject
 
 
@@ -51,7 +51,3 @@ def _serving(
         app = client_app(door, access_by(parts.tokens, settings.api.inject_rate), parts.audit, loopback)
         found.append((Serving(app, Connections(most)), outside))
     return found
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""The process that hears of opens and clicks: `python -m control_api.tracking`, started by `floodgate node`."""
+"""The process that hears of opens and clicks."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from control_api.tracking.visits import Visits
 from mta.content.tracking_links import TrackingLinks
 from mta.model.errors import SealError, StoreError
 from mta.ports.tracking import TrackingKeys
-from mta.runtime.child import Child, run
+from mta.runtime.child import Child
 from mta.runtime.wiring.tracking import open_tracking
 
 _AGAIN: Final = 1.0  # seconds between two tries to open the key
@@ -62,7 +62,3 @@ async def _key(keys: TrackingKeys, child: Child) -> bytes | None:
                 _log.error("no open or click is heard of: %s", error)
             await asyncio.sleep(_AGAIN)
     return None
-
-
-if __name__ == "__main__":
-    run(main)

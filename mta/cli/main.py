@@ -10,7 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import click
 
 from mta.cli import commands
-from mta.runtime.launch import collect_from_now_on
+from mta.runtime.collector import collect_from_now_on
 
 # Name of the subcommand: its module (which has `command`), and its line in `floodgate --help`.
 COMMANDS = {

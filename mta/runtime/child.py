@@ -15,8 +15,8 @@ import uvloop
 
 from mta.ingress.worker_loads import LoadSlot
 from mta.model.settings import Settings
+from mta.runtime.collector import collect_from_now_on
 from mta.runtime.heartbeat import Heartbeat
-from mta.runtime.launch import collect_from_now_on
 from mta.timing.clock import process_clock
 
 log = logging.getLogger(__name__)

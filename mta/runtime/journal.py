@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from mta.model.errors import severity
-from mta.runtime.child import Child, run
+from mta.runtime.child import Child
 from mta.runtime.wiring.journal import make_journal, open_journal_store, open_log, open_spool
 from mta.runtime.wiring.opening import patiently
 
@@ -48,7 +48,3 @@ async def main(child: Child) -> None:
     await stopping.wait()
     await journal.stop()
     await store.close()
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,4 +1,4 @@
-"""The child processes of a node: the supervisor starts each, starts it again when it dies or hangs, and drains it."""
+"""The child processes of a node: the supervisor has each forked, and again when it dies or hangs, and drains it."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,12 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from mta.ingress.worker_loads import LoadSlot
+from mta.runtime.fork_client import ForkClient, ForkedChild
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
 from mta.timing.backoff import Backoff
 
@@ -25,8 +24,8 @@ _KILLED: Final = 5.0  # seconds to wait for the end of a process that was killed
 
 
 class Role(NamedTuple):
-    """A kind of process: its command, how many, which listening sockets and which memory of dead hosts it inherits,
-    and the load slot of each."""
+    """A kind of process: the module that it runs, how many, which listening sockets and which memory of dead hosts it
+    inherits, and the load slot of each."""
 
     module: str
     processes: int
@@ -40,18 +39,25 @@ class Process:
     pipe."""
 
     def __init__(
-        self, name: str, role: Role, boot: Callable[[int], bytes], reaped: Callable[[int], None], lease: float
+        self,
+        name: str,
+        role: Role,
+        forks: ForkClient,
+        boot: Callable[[int], bytes],
+        reaped: Callable[[int], None],
+        lease: float,
     ) -> None:
         """`boot` makes the first line for the child, given the descriptor of its heartbeat. `reaped` is called with the
         pid of each child that has ended. `lease`: seconds that its event loop may stand still."""
         self._name = name
         self._role = role
+        self._forks = forks
         self._boot = boot
         self._reaped = reaped
         self._lease = lease
         self._memory = new_memory()
         self._heartbeat = Heartbeat(self._memory)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ForkedChild | None = None
         self._replacing = False
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -60,7 +66,8 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        """None: none runs."""
+        return None if self._process is None or self._process.has_ended else self._process.pid
 
     @property
     def _inherited(self) -> tuple[int, ...]:
@@ -80,9 +87,15 @@ class Process:
         backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         while not self._stopping:
             started = time.monotonic()
-            process = await self._spawn()
-            if self._stopping and process.stdin is not None:
-                process.stdin.close()  # `drain` was called while it was being started
+            try:
+                process = await self._spawn()
+            except OSError as error:
+                pause = backoff.failed()
+                log.error("%s cannot be started: %s; tried again in %.1f s", self._name, error.strerror, pause)
+                await asyncio.sleep(pause)
+                continue
+            if self._stopping:
+                process.close_stdin()  # `drain` was called while it was being started
             end = await self._end_of(process)
             self._reaped(process.pid)
             if self._stopping or self._replacing:
@@ -94,7 +107,7 @@ class Process:
             log.error("%s (pid %d) %s; started again in %.1f s", self._name, process.pid, end, pause)
             await asyncio.sleep(pause)
 
-    async def _end_of(self, process: asyncio.subprocess.Process) -> str:
+    async def _end_of(self, process: ForkedChild) -> str:
         """Wait until the process has ended, and kill it if its event loop stands still. Answers how it ended, for the
         log."""
         hearing = asyncio.create_task(self._hear_ready(process))
@@ -104,15 +117,15 @@ class Process:
             await asyncio.wait((stalled, ended), return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 return f"ended with status {ended.result()}"
-            process.kill()
+            process.send_signal(signal.SIGKILL)
             await ended
             return f"was killed: its event loop stood still for {stalled.result():.0f} s, longer than delivery.lease"
         finally:
             for task in (hearing, stalled):
                 task.cancel()
 
-    async def _hear_ready(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is not None and await process.stdout.readline() == b"ready\n":
+    async def _hear_ready(self, process: ForkedChild) -> None:
+        if await process.stdout.readline() == b"ready\n":
             self.ready.set()
             self._is_up = True
 
@@ -124,29 +137,18 @@ class Process:
             if seconds := watch.look(self._heartbeat.read(), time.monotonic()):
                 return seconds
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> ForkedChild:
         self._is_up = False
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # imports nothing from the current folder
-            "-m",
-            "mta.runtime.launch",
-            self._role.module,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=self._inherited,
-        )
-        assert process.stdin is not None
-        with contextlib.suppress(ConnectionError):  # it died at once; it is reaped like any other
-            process.stdin.write(self._boot(self._memory))
+        self._process = process = await self._forks.fork(self._role.module, self._inherited)
+        process.write(self._boot(self._memory))
         return process
 
     def drain(self) -> None:
         """Close its pipe, so that it finishes its work and ends. It gets the priority of the supervisor back, where the
         system allows that: on a busy machine a niced process takes a minute for its last tenth of a second."""
         self._stopping = True
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._process is not None:
+            self._process.close_stdin()
         if self.pid is not None:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0))
@@ -155,8 +157,8 @@ class Process:
         """Drain it, and start another one with the current settings."""
         self._replacing = True
         self.ready.clear()
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._process is not None:
+            self._process.close_stdin()
         try:
             async with asyncio.timeout(_REPLACE_TIMEOUT):
                 await self.ready.wait()
@@ -166,7 +168,7 @@ class Process:
 
     def hang_up(self) -> None:
         """Have it open its files anew. One that still starts opens them anyway, and would die of the signal."""
-        if self._is_up and self._process is not None and self._process.returncode is None:
+        if self._is_up and self._process is not None:
             self._process.send_signal(signal.SIGHUP)
 
     async def gone(self, seconds: float) -> None:
@@ -185,8 +187,8 @@ class Process:
             log.error("the supervision of %s failed", self._name, exc_info=error)
 
     def _kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
 
 
 def start_when_asked(process: Process, listening: socket.socket) -> None:

@@ -21,6 +21,7 @@ from mta.runtime.data_dir import DataDir, check_log
 from mta.runtime.descriptors import raise_descriptor_limit, warn_of_few_descriptors
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.embedded_watch import keep_running
+from mta.runtime.fork_client import ForkClient
 from mta.runtime.host_clock import watch_host_clock
 from mta.runtime.node_store import NodeStore
 from mta.runtime.notify import notify_systemd
@@ -67,6 +68,9 @@ class Supervisor:
         _check_files(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
+        roles = self._roles()
+        self._forks = ForkClient([role.module for role in roles.values()])
+        self._forks.start()  # its imports take as long as the store
         self._turn_away = TurnAway(self._smtp, WorkerLoads.alone())
         self._turn_away.start()
         watches: list[asyncio.Task[None]] = []
@@ -78,7 +82,7 @@ class Supervisor:
             watches.append(loop.create_task(store.watch()))
             watches += (loop.create_task(self._hold_name(store)), loop.create_task(watch_host_clock()))
             self._turn_away.stop()  # each worker has one of its own, until it takes mail
-            self._start_processes(store)
+            self._start_processes(roles, store)
             watches.append(loop.create_task(self._serve_webhooks(store)))
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -91,6 +95,7 @@ class Supervisor:
             self._folder.forget_api_url()
             await self._drain()
             await _end(watches)
+            await self._forks.close()
             if self._store is not None:
                 await self._store.say_goodbye()
                 await self._store.close()
@@ -146,13 +151,13 @@ class Supervisor:
             table["tracking"] = Role("control_api.tracking", 1, tuple(sock.fileno() for sock in self._tracking))
         return table
 
-    def _start_processes(self, store: NodeStore) -> None:
-        for name, role in self._roles().items():
+    def _start_processes(self, roles: dict[str, Role], store: NodeStore) -> None:
+        for name, role in roles.items():
             for number in range(role.processes):
                 load_slot = role.load_slots[number] if role.load_slots else None
                 label = f"{name}-{number + 1}" if role.processes > 1 else name
                 boot, reaped = partial(self._boot, role, load_slot), partial(self._reaped, store, load_slot)
-                process = Process(label, role, boot, reaped, self._settings.delivery.lease)
+                process = Process(label, role, self._forks, boot, reaped, self._settings.delivery.lease)
                 if name == "inject" and not self._settings.api.inject_listen:
                     start_when_asked(process, self._inject[0])
                 else:
@@ -164,7 +169,7 @@ class Supervisor:
         await until_endpoints(store.has_webhooks)
         role = Role("mta.runtime.webhooks", 1)
         boot, reaped = partial(self._boot, role, None), partial(self._reaped, store, None)
-        process = Process("webhooks", role, boot, reaped, self._settings.delivery.lease)
+        process = Process("webhooks", role, self._forks, boot, reaped, self._settings.delivery.lease)
         process.start()
         self._processes.append(("webhooks", process))
 

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from mta.runtime.child import Child, run
+from mta.runtime.child import Child
 from mta.runtime.wiring.sweeper import open_sweeper
 
 # At this priority a sweep has the processor time that nobody else wants, and a tenth where all is wanted. Pauses
@@ -29,7 +29,3 @@ async def main(child: Child) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await parts.guard.stop()
     await parts.close()
-
-
-if __name__ == "__main__":
-    run(main)

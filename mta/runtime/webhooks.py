@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from mta.runtime.child import Child, run
+from mta.runtime.child import Child
 from mta.runtime.wiring.webhooks import open_webhooks
 
 _NICE: Final = 5  # mail comes first where the processor is wanted by both
@@ -23,7 +23,3 @@ async def main(child: Child) -> None:
     await asyncio.gather(serving, return_exceptions=True)
     await parts.webhooks.stop()
     await parts.close()
-
-
-if __name__ == "__main__":
-    run(main)

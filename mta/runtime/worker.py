@@ -6,7 +6,7 @@ import logging
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import WorkerLoads
 from mta.model.errors import StoreError
-from mta.runtime.child import Child, cancel_all, run
+from mta.runtime.child import Child, cancel_all
 from mta.runtime.wiring.worker import WorkerParts, open_worker
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,3 @@ async def main(child: Child) -> None:
             await parts.store.close()
     finally:
         waiting.stop()
-
-
-if __name__ == "__main__":
-    run(main)

@@ -17,7 +17,7 @@ from mta.model.status import Status
 from mta.ports.history import BEGINNING, Cursor, KeptEvent
 from tests.support.history import HistoryView, as_lines, history_of
 from tests.support.mail_stream import MailStream
-from tests.support.node import Node, running, until
+from tests.support.node import Node, module_of, running, until
 from tests.support.postgres import Postgres
 from tests.support.sink_thread import SinkThread
 from tests.support.valkey import Valkey
@@ -120,7 +120,7 @@ class HistoryFaults:
         node = self._random.choice(self.nodes)
         module = {"journal": "mta.runtime.journal"}.get(kind, kind)
         for child in psutil.Process(node.process.pid).children():
-            if child.cmdline()[-1:] == [module]:
+            if module_of(child) == module:
                 child.kill()
 
     def _compare(self, history: HistoryView, follower: Follower, accepted: set[str]) -> None:

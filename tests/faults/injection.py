@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psutil
 
-from tests.support.node import Node, running, until
+from tests.support.node import Node, module_of, running, until
 from tests.support.recount import assert_balanced
 from tests.support.rest import ask
 from tests.support.sink_thread import SinkThread
@@ -85,7 +85,7 @@ class InjectionFaults:
             return
         module = {"worker": "mta.runtime.worker", "inject": "control_api.injection"}.get(kind, kind)
         children = psutil.Process(self.node.process.pid).children()  # type: ignore[union-attr]
-        found = [child for child in children if child.cmdline()[-1:] == [module]]
+        found = [child for child in children if module_of(child) == module]
         if found:
             self._random.choice(found).kill()
 

@@ -82,7 +82,7 @@ class Peaks:
         while not self._stop.wait(0.5):
             for process in (self._top, *self._top.children(recursive=True)):
                 try:
-                    words, used = process.cmdline(), process.memory_info().rss >> 20
+                    words, used = " ".join(process.cmdline()).split(), process.memory_info().rss >> 20
                 except psutil.NoSuchProcess:
                     continue
                 name = next((word for word in reversed(words) if word.startswith(("mta.", "control_api"))), "")

@@ -118,7 +118,7 @@ def memory(place: NodeAndSink) -> dict[str, int]:
     assert place.node.process is not None
     top = psutil.Process(place.node.process.pid)
     for process in (top, *top.children(recursive=True)):
-        words = process.cmdline()
+        words = " ".join(process.cmdline()).split()
         name = next((w for w in reversed(words) if w.startswith(("mta.", "control_api"))), Path(words[0]).name)
         found[name] = max(found.get(name, 0), process.memory_info().rss >> 20)
     return found

@@ -15,7 +15,7 @@ from tests.races.cluster import eventually
 from tests.races.destination import DestinationProcess
 from tests.races.relay import Network, RelayProcess
 from tests.soak.plan import DOT_TIMEOUT, LEASE, NODES, STALENESS, STORE_TIMEOUT, Fault, Plan, What
-from tests.support.node import Node
+from tests.support.node import Node, module_of
 from tests.support.valkey import Valkey
 
 WORKERS = 2  # of each node
@@ -172,7 +172,7 @@ class Cluster:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(node.process.pid).children():
                 with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                    if child.cmdline()[-1:] == [_MODULES[fault.what]]:
+                    if module_of(child) == _MODULES[fault.what]:
                         found.append(child)
         found.sort(key=lambda child: child.pid)
         return found[fault.pick % len(found)] if found else None

@@ -147,7 +147,7 @@ class Node:
         """The process id of the one child that runs this module ("control_api", "mta.runtime.journal", ...)."""
         assert self.process is not None
         children = psutil.Process(self.process.pid).children()
-        (found,) = [child.pid for child in children if child.cmdline()[-1:] == [module]]
+        (found,) = [child.pid for child in children if module_of(child) == module]
         return found
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 45.0) -> int:
@@ -162,6 +162,11 @@ class Node:
             raise
         self.process = None
         return status
+
+
+def module_of(process: psutil.Process) -> str:
+    """The module that a process of a node runs, as its title says. Of another program, its command."""
+    return " ".join(process.cmdline()).strip().removeprefix("floodgate: ")
 
 
 @contextlib.contextmanager

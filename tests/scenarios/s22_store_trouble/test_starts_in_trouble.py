@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.scenarios.s22_store_trouble.conftest import Troubled
-from tests.support.node import Node, until
+from tests.support.node import Node, module_of, until
 from tests.support.rest import ask
 from tests.support.valkey import Valkey, free_port
 
@@ -30,7 +30,7 @@ def workers_of(node: Node) -> set[int]:
     found = set()
     for child in psutil.Process(node.process.pid).children():
         with contextlib.suppress(psutil.Error):  # it has just ended
-            if child.cmdline()[-1:] == ["mta.runtime.worker"]:
+            if module_of(child) == "mta.runtime.worker":
                 found.add(child.pid)
     return found
 

@@ -8,8 +8,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
 from tests.scenarios.s50_webhooks.conftest import Told, told
 from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink
@@ -18,10 +16,7 @@ from tests.support.webhook_receiver import Hook, Reply
 
 def serving(place: NodeAndSink) -> int:
     """The process that serves the node's webhooks."""
-    assert place.node.process is not None
-    children = psutil.Process(place.node.process.pid).children()
-    (found,) = [child for child in children if "mta.runtime.webhooks" in child.cmdline()]
-    return found.pid
+    return place.node.child("mta.runtime.webhooks")
 
 
 def test_a_delivery_is_told_with_a_signature_that_a_strangers_library_verifies(place: NodeAndSink) -> None:

@@ -1,42 +1,45 @@
 """A child that does not end by itself is ended, and one whose end nobody hears of keeps no node from ending."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
 import signal
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from mta.runtime.child import boot_line
+from mta.runtime.fork_client import ForkClient, ForkedChild
 from mta.runtime.processes import Process, Role
+from tests.support.scheduling import SETTINGS
 
 DEAF = """
-import os, sys, time
-{more}
-print("ready", flush=True)
-time.sleep(60)
-"""
-# A process that inherits the pipe keeps it open: CPython 3.11 then never reports the end of the child.
-HEIR = """
-if not (heir := os.fork()):
+import os, time
+
+async def main(child):
+    {more}
+    child.ready()
     time.sleep(60)
-    os._exit(0)
-open({pid!r}, "w").write(str(heir))
 """
+Start = Callable[..., Process]
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def start(more: str = "") -> Process:
+async def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
+    forks = ForkClient([])
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def start(more: str = "pass") -> Process:
         (tmp_path / "deaf_child.py").write_text(DEAF.format(more=more))
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        process = Process("deaf", Role("deaf_child", 1), lambda heartbeat: b"{}\n", lambda pid: None, 60.0)
+        boot = boot_line(SETTINGS, "", (), None, -1)
+        process = Process("deaf", Role("deaf_child", 1), forks, lambda heartbeat: boot, lambda pid: None, 60.0)
         process.start()
         return process
 
-    return start
+    yield start
+    await forks.close()
 
 
 async def test_a_child_that_does_not_drain_is_killed(started, caplog: pytest.LogCaptureFixture) -> None:
@@ -54,7 +57,7 @@ async def test_a_child_that_does_not_drain_is_killed(started, caplog: pytest.Log
 async def test_a_child_gets_a_hang_up_only_when_it_is_ready(started, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until then the signal would end it."""
     sent: list[int] = []
-    monkeypatch.setattr(asyncio.subprocess.Process, "send_signal", lambda process, number: sent.append(number))
+    monkeypatch.setattr(ForkedChild, "send_signal", lambda process, number: sent.append(number))
     process = started()
     async with asyncio.timeout(20.0):
         while process.pid is None:
@@ -71,19 +74,21 @@ async def test_a_child_gets_a_hang_up_only_when_it_is_ready(started, monkeypatch
 
 
 async def test_a_child_whose_end_is_not_heard_of_is_waited_for_within_bounds(
-    started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    started: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mta.runtime.processes._KILLED", 0.5)
-    process = started(HEIR.format(pid=str(tmp_path / "pid")))
+    """As of one that waits for a disk that does not answer: no signal ends it."""
+    monkeypatch.setattr("mta.runtime.processes._KILLED", 0.2)
+    process = started()
     await asyncio.wait_for(process.ready.wait(), 20.0)
-    process.drain()
-    try:
-        done, _ = await asyncio.wait((asyncio.create_task(process.gone(0.2)),), timeout=5.0)
-        assert done
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-        await asyncio.sleep(0.2)  # the pipe is closed before the loop is
+    pid = process.pid
+    assert pid is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(ForkedChild, "send_signal", lambda process, number: None)
+        process.drain()
+        async with asyncio.timeout(10.0):
+            await process.gone(0.1)
+    assert caplog.messages[-1] == f"deaf (pid {pid}) was killed and has not ended yet"
+    os.kill(pid, signal.SIGKILL)
 
 
 def may_be_raised() -> bool:
