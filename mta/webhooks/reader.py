@@ -54,7 +54,7 @@ class EventReader:
         """Read one page for each place at which streams are; whether there is more. Raises HistoryError."""
         at: dict[Cursor, list[Target]] = {}
         for sender in self._senders():
-            for stream in sender.hungry():
+            for stream in sender.streams_with_room():
                 at.setdefault(stream.next_read, []).append((sender, stream))
         more = False
         for place, targets in at.items():

@@ -49,7 +49,7 @@ class Sender:
         self._not_before = 0  # Unix ms, where a Retry-After said so
         self._disabled = bool(endpoint.disabled_at)
         self._replay_gone = False
-        self._turn = False  # the stream whose turn it is, where both have something
+        self._replay_next = False  # whose turn it is, where both streams have something
         self._stopping = False
         self._sent = 0
         self._sealed: tuple[bytes, bytes] | None = None
@@ -70,7 +70,7 @@ class Sender:
     def _waiting(self) -> int:
         return self.live.waiting + (self.replay.waiting if self.replay is not None else 0)
 
-    def hungry(self) -> list[Stream]:
+    def streams_with_room(self) -> list[Stream]:
         """The streams that take more events. The position of an endpoint that fails stands still."""
         if self._disabled or self._stopping or self._waiting >= MOST_WAITING or self.is_failing:
             return []
@@ -173,12 +173,12 @@ class Sender:
         if self._under_way >= WINDOW or self._in_flight >= _MOST_IN_FLIGHT:
             return None
         streams = [self.live] if self.replay is None else [self.live, self.replay]
-        if self._turn:
+        if self._replay_next:
             streams.reverse()
         for stream in streams:
             request = stream.take(now)
             if request is not None:
-                self._turn = stream is self.live
+                self._replay_next = stream is self.live
                 return stream, request
         self._end_replay()
         return None
@@ -226,7 +226,7 @@ class Sender:
             self._under_way -= 1
             self._in_flight -= many
             if stream.is_behind and stream.wants_more():
-                self._parts.on_hungry()
+                self._parts.on_room()
             if many > 1:
                 self._alarm.ring()  # there may be room for several now
 

@@ -65,16 +65,16 @@ class Stream:
         self.batch = batch
         self._busy = busy
         self._fresh: deque[Item] = deque()
-        self._freed: deque[tuple[int, Item]] = deque()  # (number, event) that waited behind a request
-        self._behind: dict[bytes, deque[tuple[int, Item]]] = {}
-        self._loose: dict[int, Item] = {}  # all of these
+        self._freed: deque[tuple[int, Item]] = deque()  # (number, event), once nothing is before it any more
+        self._by_message: dict[bytes, deque[tuple[int, Item]]] = {}
+        self._behind: dict[int, Item] = {}  # by number: those that wait behind a request, and the freed ones
         self._requests: dict[int, Request] = {}
         self._by_due: list[tuple[int, int]] = []  # heap of (due, number), also of requests that are gone
         self._next_number = 1
         self._waiting = 0  # events that failed, or wait behind others
         self._stored: set[int] = set()
         self._touched: set[int] = set()
-        self._told: KeptStream | None = None
+        self._kept_position: KeptStream | None = None
         for request in requests:
             self._load(request)
 
@@ -87,7 +87,7 @@ class Stream:
             return
         request = Request(kept.number, items, kept.failures, kept.due, kept.since)
         self._busy.update(item.message for item in items if item.message)
-        self._list(request)
+        self._note_retry(request)
         self._requests[request.number] = request
         heapq.heappush(self._by_due, (request.due, request.number))
 
@@ -115,16 +115,16 @@ class Stream:
     @property
     def unanswered(self) -> int:
         """All events that were read and are not answered."""
-        return len(self._fresh) + len(self._loose) + sum(len(request.items) for request in self._requests.values())
+        return len(self._fresh) + len(self._behind) + sum(len(request.items) for request in self._requests.values())
 
     @property
     def is_empty(self) -> bool:
-        return not (self._fresh or self._loose or self._requests)
+        return not (self._fresh or self._behind or self._requests)
 
     def oldest(self) -> int:
         """Unix ms of the oldest event that is not answered, as far as it is known; 0 = there is none."""
         times = [request.items[0].time for request in self._requests.values()]
-        times += [item.time for item in self._loose.values()]
+        times += [item.time for item in self._behind.values()]
         if self._fresh:
             times.append(self._fresh[0].time)
         return min((time for time in times if time), default=0)
@@ -133,7 +133,7 @@ class Stream:
         """The next request to be sent, which is under way then; None: there is none. `new`: events that were in none
         may make one."""
         due = self._due(now)
-        request = due if due is not None else self._made() if new else None
+        request = due if due is not None else self._new_request() if new else None
         if request is not None:
             request.in_flight = True
         return request
@@ -141,7 +141,7 @@ class Stream:
     def first(self) -> Request | None:
         """The oldest request, due or not, or a new one; it is under way then."""
         waiting = [request for request in self._requests.values() if not request.in_flight]
-        request = min(waiting, key=lambda one: one.number) if waiting else self._made()
+        request = min(waiting, key=lambda one: one.number) if waiting else self._new_request()
         if request is not None:
             request.in_flight = True
         return request
@@ -162,7 +162,7 @@ class Stream:
             return None
         return self._requests[heapq.heappop(self._by_due)[1]]
 
-    def _made(self) -> Request | None:
+    def _new_request(self) -> Request | None:
         items: list[Item] = []
         own: set[bytes] = set()
         while len(items) < self.batch:
@@ -177,7 +177,7 @@ class Stream:
                 self._wait_behind(number or self._new_number(), item)
                 continue
             if number:
-                del self._loose[number]
+                del self._behind[number]
                 self._touched.add(number)
                 self._waiting -= 1
             if message:
@@ -192,17 +192,17 @@ class Stream:
         return request
 
     def _wait_behind(self, number: int, item: Item) -> None:
-        if number not in self._loose:
-            self._loose[number] = item
+        if number not in self._behind:
+            self._behind[number] = item
             self._waiting += 1
             self._touched.add(number)
-        self._behind.setdefault(item.message, deque()).append((number, item))
+        self._by_message.setdefault(item.message, deque()).append((number, item))
 
     def _new_number(self) -> int:
         self._next_number += 1
         return self._next_number - 1
 
-    def _list(self, request: Request) -> None:
+    def _note_retry(self, request: Request) -> None:
         if not request.listed:
             request.listed = True
             self._waiting += len(request.items)
@@ -222,11 +222,11 @@ class Stream:
     def free(self, messages: Sequence[bytes]) -> None:
         """Events that waited behind requests of these messages go on."""
         for message in messages:
-            self._freed.extend(self._behind.pop(message, ()))
+            self._freed.extend(self._by_message.pop(message, ()))
 
     def failed(self, request: Request, now: int, due: int) -> None:
         """Its next try is at `due`; its events are read again for that."""
-        self._list(request)
+        self._note_retry(request)
         request.since = request.since or now
         request.failures += 1
         request.items = [item._replace(body=b"") for item in request.items]
@@ -259,23 +259,23 @@ class Stream:
     def changes(self) -> Changes | None:
         """None: nothing has changed since it was kept."""
         position = self.position()
-        if position == self._told and not self._touched:
+        if position == self._kept_position and not self._touched:
             return None
         touched, self._touched = self._touched, set()
         put, drop = [], []
         for number in touched:
-            request, loose = self._requests.get(number), self._loose.get(number)
+            request, queued = self._requests.get(number), self._behind.get(number)
             if request is not None:
                 put.append(request.kept())
-            elif loose is not None:
-                put.append(KeptRequest(number, (EventPlace(*loose.at, loose.message),)))
+            elif queued is not None:
+                put.append(KeptRequest(number, (EventPlace(*queued.at, queued.message),)))
             elif number in self._stored:
                 drop.append(number)
         return Changes(position, put, drop, touched)
 
     def kept(self, changes: Changes) -> None:
         """They were written."""
-        self._told = changes.stream
+        self._kept_position = changes.stream
         self._stored.update(request.number for request in changes.put)
         self._stored.difference_update(changes.drop)
 

@@ -65,7 +65,7 @@ class Webhooks:
         self._node = node
         self._clock = clock
         self._wall = wall
-        self._parts = Parts(history, poster, sealer, self._disable, self._hungry, clock=clock, wall=wall)
+        self._parts = Parts(history, poster, sealer, self._disable, self._read_on, clock=clock, wall=wall)
         self._shared = SharedEndpoints(b"", {})
         self._senders: dict[str, Sender] = {}
         self._reader = EventReader(history, self._senders.values)
@@ -255,7 +255,7 @@ class Webhooks:
         unread, since = behind or (0, 0)
         return sender.figures(self._node, self._reader.trouble, unread, since)
 
-    def _hungry(self) -> None:
+    def _read_on(self) -> None:
         self._reader.ring()
 
     def _disable(self, endpoint_id: str, reason: str) -> None:

@@ -46,7 +46,7 @@ async def test_after_twenty_failures_in_a_row_the_position_stands_still_and_one_
     assert rig.sender.is_failing
     stands = rig.sender.live.position()
     await rig.add(delivered(100), delivered(101))
-    assert rig.sender.hungry() == []
+    assert rig.sender.streams_with_room() == []
     assert rig.sender.live.position() == stands
     await rig.pass_time(RETRIES[0])
     assert rig.tries == MOST_FAILURES + 1  # one, though all are due
