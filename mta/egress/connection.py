@@ -228,7 +228,8 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + seconds
 
     def close(self) -> None:
-        """Send QUIT and close at its reply or soon after. The connection must have no transaction."""
+        """Send QUIT and close. Where limits count the connection, wait for the reply, so that the server has closed it
+        when the next one comes. The connection must have no transaction."""
         if self.closed or self.quitting:
             return
         _log.debug("%r closes", self)
@@ -241,6 +242,8 @@ class Connection(asyncio.Protocol):
             return
         self.transport.write(b"QUIT\r\n")
         self.deadline = self._loop.time() + _QUIT_TIMEOUT
+        if not self.slot.is_counted:
+            self.transport.close()
 
     def close_now(self) -> None:
         """Close without QUIT; a running transaction ends with trouble."""

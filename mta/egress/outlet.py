@@ -129,17 +129,24 @@ class Outlet:
         """It is empty, and is used no more: it must not stand in the line of those that wait for connections."""
         if self._share is not None:
             self._share.leave()
+        self._budget.leave_line(self._queue)
+        # Its parts refer to it. Without this, the garbage collector would have to find each outlet with all its parts.
+        self._start.dropped()
+        del self._start, self.start_next, self._rest, self.connections, self._share, self._opener
+        del self._next_hosts, self._changes
 
     def tick(self, now: float) -> None:
         """Called several times a second: enforce deadlines, end expired deliveries, use places that other outlets
         freed."""
         for connection in list(self.connections.all):
             connection.expire(now)
-        self._end.end_expired(self._waiting, wall_ms())
-        self._end.end_waiting_for_new(self._waiting, now)
+        if self._waiting:
+            self._end.end_expired(self._waiting, wall_ms())
+            self._end.end_waiting_for_new(self._waiting, now)
         self.pump()
         self._opener.tick(now)
-        self._next_hosts.tick()
+        if self._next_hosts:
+            self._next_hosts.tick()
         if not self._waiting:
             self._opener.unwanted()
 
@@ -367,7 +374,8 @@ class Outlet:
                 self._share.busy(connection)
             if connection.usable and not self.start_next(connection):
                 break
-        self._opener.more()
+        if self._waiting.deliveries:
+            self._opener.more()
 
     def _all_waiting(self) -> Iterator[Waiting]:
         yield self._waiting

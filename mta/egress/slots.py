@@ -30,6 +30,11 @@ class Slot:
     def held(self) -> bool:
         return self.share is not None
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether a limit of connections holds for it."""
+        return self.share is not None and bool(self.share.scopes)
+
 
 class Slots:
     """Takes the slots of all connections of a worker, and chooses the sending IP where its limits decide."""

@@ -75,6 +75,10 @@ class TransactionStart:
         """Whether no content is being fetched and no timer runs."""
         return not (self._fetches or self._timer)
 
+    def dropped(self) -> None:
+        """It is quiet, and is used no more."""
+        del self._fetches
+
     @property
     def slowed(self) -> bool:
         """Whether the message rate allows nothing now."""

@@ -239,6 +239,8 @@ class SharedLimits:
 
     async def take_connection(self, path: SendingPath) -> ConnectionShare | float:
         budgets = self._shaping.budgets(path)
+        if not budgets:
+            return ConnectionShare(path.site, ())
         if any(budget.closed for budget in budgets):
             return _CLOSED
         counted = [budget for budget in budgets if budget.connections]

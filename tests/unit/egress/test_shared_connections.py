@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 from mta.model.destination_settings import DomainSettings, SiteSettings
 from mta.model.outcomes import ReturnReason, Verdict
 from tests.support.egress_rig import Rig
@@ -82,3 +85,17 @@ async def test_mail_that_went_back_for_want_of_a_slot_leaves_nothing_in_the_line
         # The last ones held the way that they share: nobody stands in its line.
         ways = list(rig.egress._parts.shared._ways.values())
         assert [len(way.wanting) for way in ways] == [0]
+
+
+async def test_an_outlet_that_is_dropped_is_freed_without_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        async with Sink() as sink, Rig(route=to(sink), idle_timeout=0.1) as rig:
+            rig.send("a@one.test")
+            outlets = weakref.WeakSet(rig.egress._outlets.values())
+            assert len(outlets) == 1
+            await rig.settle.until(1)
+            await eventually(lambda: not rig.egress._outlets)
+            await eventually(lambda: not outlets)
+    finally:
+        gc.enable()
