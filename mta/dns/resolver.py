@@ -16,6 +16,9 @@ from mta.timing.pace import Pace
 LEAST_TTL = 5.0
 MOST_TTL = 86400.0
 NEGATIVE_TTL = 60.0
+# Nearly every host has no IPv6 address and nearly every domain no policy: mail to thousands of domains asks for them
+# all the time, and no mail ends because of such an answer alone.
+ABSENT_TTL = {"AAAA": 300.0, "TXT": 300.0}
 FAILURE_TTL = 5.0
 # Each try waits twice as long as the one before. c-ares 1.31 and later waits only 250 ms at first for a server that has
 # answered fast. With few tries, a name for which the server needs two seconds would never be found.
@@ -155,7 +158,7 @@ class DnsResolver:
         except TimeoutError:
             return _Found(failure=f"no answer in {self._timeout:g} s"), FAILURE_TTL
         except (aiodns.error.DNSError, UnicodeError) as error:
-            return None if _code(error) == _BAD_ANSWER else _failed(error)
+            return None if _code(error) == _BAD_ANSWER else _failed(error, kind)
         return _read(result, kind)
 
     async def _query_alone(self, key: tuple[str, str]) -> tuple[_Found, float]:
@@ -182,12 +185,12 @@ def _code(error: Exception) -> int | None:
     return error.args[0] if isinstance(error, aiodns.error.DNSError) and error.args else None
 
 
-def _failed(error: Exception) -> tuple[_Found, float]:
-    code = _code(error)
+def _failed(error: Exception, kind: str) -> tuple[_Found, float]:
+    code, absent_for = _code(error), ABSENT_TTL.get(kind, NEGATIVE_TTL)
     if code == _NO_DATA:
-        return _Found(), NEGATIVE_TTL
+        return _Found(), absent_for
     if code in (_NO_DOMAIN, _BAD_NAME) or isinstance(error, UnicodeError):
-        return _Found(missing=True), NEGATIVE_TTL
+        return _Found(missing=True), absent_for
     words = str(error.args[1]) if len(error.args) > 1 else str(error)
     return _Found(failure=words), FAILURE_TTL
 
@@ -196,7 +199,7 @@ def _read(result: pycares.DNSResult, kind: str) -> tuple[_Found, float]:
     """The records of the wanted type (a CNAME before them is the server's to follow), and for how long they hold."""
     wanted: list[Any] = [record for record in result.answer if record.type == _TYPES[kind]]
     if not wanted:
-        return _Found(), NEGATIVE_TTL
+        return _Found(), ABSENT_TTL.get(kind, NEGATIVE_TTL)
     ttl = min(max(float(min(record.ttl for record in result.answer)), LEAST_TTL), MOST_TTL)
     if kind == "MX":
         wanted.sort(key=lambda record: record.data.priority)

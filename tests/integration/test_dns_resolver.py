@@ -156,3 +156,21 @@ async def test_d13_a_name_that_is_answered_with_garbage_is_asked_about_alone_fro
     await other
     assert stub.asked["nowhere.test", "MX"] == 1
     await resolver.close()
+
+
+async def test_that_a_host_has_no_ipv6_address_is_known_for_longer_than_that_it_has_none(stub: DnsStub) -> None:
+    clock = Clock()
+    resolver = DnsResolver([stub.address], clock=clock)
+    try:
+        stub.a("mx.test", "192.0.2.1", ttl=86_400)
+        await resolver.addresses("mx.test")
+        await resolver.addresses("nowhere.test")
+        clock.now = 200.0
+        await resolver.addresses("mx.test")
+        await resolver.addresses("nowhere.test")
+        clock.now = 301.0
+        await resolver.addresses("mx.test")
+        counts = [stub.asked[name, kind] for name in ("mx.test", "nowhere.test") for kind in ("A", "AAAA")]
+        assert counts == [1, 2, 2, 1]
+    finally:
+        await resolver.close()
