@@ -77,8 +77,7 @@ class Outlet:
     def take_plan(self, plan: Plan) -> None:
         """Its mail goes by this plan from now on."""
         self.plan = plan
-        # Messages of a connection; 0 = its IP decides.
-        self._most_carried = 0.0 if plan.carried_by_ip else float(plan.messages_per_connection or "inf")
+        self._most_carried = 0.0 if plan.carried_by_ip else float(plan.messages_per_connection or "inf")  # 0: by IP
 
     def room(self) -> int:
         """How many more deliveries it takes; scheduling is told when there is more room."""
@@ -126,27 +125,21 @@ class Outlet:
         return not (self._waiting or self._next_hosts or self.connections) and self._start.quiet and self._opener.quiet
 
     def dropped(self) -> None:
-        """It is empty, and is used no more: it must not stand in the line of those that wait for connections."""
-        if self._share is not None:
-            self._share.leave()
-        self._budget.leave_line(self._queue)
-        # Its parts refer to it. Without this, the garbage collector would have to find each outlet with all its parts.
+        """It is empty, and is used no more. It leaves all lines, and lets go of its parts, which refer to it."""
+        self._opener.unwanted()
         self._start.dropped()
-        del self._start, self.start_next, self._rest, self.connections, self._share, self._opener
-        del self._next_hosts, self._changes
+        vars(self).clear()
 
     def tick(self, now: float) -> None:
         """Called several times a second: enforce deadlines, end expired deliveries, use places that other outlets
         freed."""
         for connection in list(self.connections.all):
             connection.expire(now)
-        if self._waiting:
-            self._end.end_expired(self._waiting, wall_ms())
-            self._end.end_waiting_for_new(self._waiting, now)
+        self._end.end_expired(self._waiting, wall_ms())
+        self._end.end_waiting_for_new(self._waiting, now)
         self.pump()
         self._opener.tick(now)
-        if self._next_hosts:
-            self._next_hosts.tick()
+        self._next_hosts.tick()
         if not self._waiting:
             self._opener.unwanted()
 
@@ -374,8 +367,7 @@ class Outlet:
                 self._share.busy(connection)
             if connection.usable and not self.start_next(connection):
                 break
-        if self._waiting.deliveries:
-            self._opener.more()
+        self._opener.more()
 
     def _all_waiting(self) -> Iterator[Waiting]:
         yield self._waiting
