@@ -1,7 +1,9 @@
 """Skips tests whose programs are missing, fails a CI run that skipped any, and says which tests run side by side."""
 
+import functools
 import gc
 import os
+import pathlib
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -16,14 +18,22 @@ _TOGETHER = {"tests/architecture/": "architecture"} | dict.fromkeys(_HEAVY, "hea
 
 
 class ByFile(LoadFileScheduling):
-    """Tests of one file share what they have started. Tests that use a whole processor run one after the other, and
-    tests of the tree read it once."""
+    """Tests of one file share what they have started, and so do those of a folder with a fixture for all its files.
+    Tests that use a whole processor run one after the other, and tests of the tree read it once."""
 
     def _split_scope(self, nodeid: str) -> str:
         for folder, name in _TOGETHER.items():
             if nodeid.startswith(folder):
                 return name
-        return str(super()._split_scope(nodeid))
+        file = str(super()._split_scope(nodeid))
+        folder = self.config.rootpath / file.rpartition("/")[0]
+        return str(folder) if _has_one_place(folder) else file
+
+
+@functools.cache
+def _has_one_place(folder: pathlib.Path) -> bool:
+    conftest = folder / "conftest.py"
+    return conftest.exists() and 'scope="package"' in conftest.read_text()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:

@@ -12,11 +12,26 @@ from tests.support.stores import Store
 from tests.support.valkey import Valkey
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, Valkey]]:
+    """Those that run, by kind. A server in cluster mode takes no write for two seconds after its start."""
+    running: dict[str, Valkey] = {}
+    yield running
+    for valkey in running.values():
+        valkey.stop()
+
+
 @pytest.fixture(scope="module", params=["plain", "cluster"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    valkey = Valkey(tmp_path_factory.mktemp("valkey"), cluster=request.param == "cluster").start()
-    yield valkey
-    valkey.stop()
+def server(
+    request: pytest.FixtureRequest, servers: dict[str, Valkey], tmp_path_factory: pytest.TempPathFactory
+) -> Valkey:
+    """Empty, and as it was started."""
+    kind = request.param
+    if kind not in servers:
+        servers[kind] = Valkey(tmp_path_factory.mktemp("valkey"), cluster=kind == "cluster").start()
+    for words in (("FLUSHALL",), ("FUNCTION", "FLUSH"), ("CONFIG", "RESETSTAT")):
+        assert servers[kind].ask(*words) == b"+OK\r\n"
+    return servers[kind]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from tests.support.node_and_sink import NodeAndSink, shared
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
     pools = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"], "pools__pair__ips": ["127.0.0.3", "127.0.0.4"]}
     # A domain with settings of its own shares no connection: its mail leaves from the IPs in turn.

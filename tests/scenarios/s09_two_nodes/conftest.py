@@ -62,7 +62,7 @@ class Pair:
         return until(look, 15.0, f"the account of {rule} is not complete")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("s09")
     sink = SinkThread().start()

@@ -54,7 +54,7 @@ def _never(name: str) -> NoReturn:
     raise AssertionError(f"{name} is not JSON")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictLog]:
     with shared(StrictLog(tmp_path_factory.mktemp("s12"))) as made:
         yield made

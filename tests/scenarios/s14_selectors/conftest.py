@@ -39,7 +39,7 @@ class TwoHosts(NodeAndSink):
         return [received for sink in self.sinks.values() for received in sink.to(domain) if received.taken]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoHosts]:
     pools = {"pools__default": {}, "pools__pair__ips": ["127.0.0.3", "127.0.0.4"]}
     # A domain with settings of its own shares no connection: its mail leaves from the IPs in turn.

@@ -25,7 +25,7 @@ class WithPauses(NodeAndSink):
         )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithPauses]:
     sets: dict[str, Any] = {"delivery__connections": 1, "pools__default": {}}
     with shared(WithPauses(tmp_path_factory.mktemp("s15"), embedded=True, **sets)) as made:

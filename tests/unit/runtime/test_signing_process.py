@@ -64,6 +64,9 @@ async def test_jobs_of_a_process_that_ends_are_given_back_and_another_one_is_sta
 async def test_a_process_that_stands_still_is_killed(monkeypatch):
     process = SigningProcess()
     assert await ask(process, bytes(32))
+    assert process._watch is not None
+    process._watch.cancel()  # it waits for the usual time
+    process._watch = None
     monkeypatch.setattr(signing_process, "_PATIENCE", 0.2)
     os.kill(pid_of(process), signal.SIGSTOP)
     assert await ask(process, bytes(32)) is None
