@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from msgspec import Struct
 
+from control_api.http.bodies import read_fields
 from control_api.schemas.queries import NoQuery, WaitQuery
 from control_api.schemas.reading import Body, check_names, read_struct
 from mta.model.errors import BadValue
@@ -25,12 +26,16 @@ def read_no_query(request: web.Request) -> None:
     read_query(request, NoQuery)
 
 
-def read_body_in_query(request: web.Request, body: Body) -> tuple[dict[str, Any], WaitQuery]:
-    """The fields of a body as they may stand in the query string of a method whose body some clients cannot send, and
-    the wait beside them. Raises BadValue."""
+async def read_query_or_body(request: web.Request, body: Body) -> tuple[dict[str, Any], WaitQuery]:
+    """The fields of a body, which may stand in the query string of a method whose body some clients cannot send, and
+    the wait, which is in the query. Raises BadValue, and Problem as `read_fields` does."""
     given = _parameters(request, {*body.fields(), "wait"}, body.lists())
-    wait = {"wait": given.pop("wait")} if "wait" in given else {}
-    return given, read_struct(WaitQuery, wait, _NOUN)
+    wait = read_struct(WaitQuery, {"wait": given.pop("wait")} if "wait" in given else {}, _NOUN)
+    if not request.can_read_body:
+        return given, wait
+    if any(name != "wait" for name in request.query):
+        raise BadValue("body", "cannot be combined with fields in the query; give them in one of the two")
+    return await read_fields(request, body.lists()), wait
 
 
 def _parameters(request: web.Request, known: Collection[str], lists: Collection[str]) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.http.bodies import read_fields
 from control_api.http.problems import Problem, json_response
-from control_api.http.query import read_body_in_query, read_no_query, read_query
+from control_api.http.query import read_no_query, read_query, read_query_or_body
 from control_api.pools.changes import Edit, change_pool
 from control_api.pools.in_force import all_follow, pools_in_force, servers
 from control_api.schemas import pool_shapes as shapes
 from control_api.schemas.answers import known
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.reading import Body
-from mta.model.errors import BadValue
 from mta.model.pools import PoolSettings, SharedPool
 from mta.policy.pools import owners
 from mta.policy.served_pools import why_it_waits
@@ -153,11 +152,8 @@ def _standing(name: str, was: SharedPool | None, own: Mapping[str, PoolSettings]
 
 
 async def _body_or_query(request: web.Request, body: Body) -> tuple[dict[str, Any], WaitQuery]:
-    fields, asked = read_body_in_query(request, body)
-    in_query = any(name != "wait" for name in request.query)
-    if in_query and request.can_read_body:
-        raise BadValue("body", "cannot be combined with fields in the query; give them in one of the two")
-    return body.read(fields if in_query else await read_fields(request, body.lists()), _NOUN), asked
+    fields, asked = await read_query_or_body(request, body)
+    return body.read(fields, _NOUN), asked
 
 
 async def _changed(request: web.Request, name: str, edit: Edit, asked: WaitQuery, ip: str = "") -> web.Response:

@@ -17,7 +17,7 @@ from control_api.history.streams import FORMS, stream
 from control_api.http.bodies import read_fields
 from control_api.http.conditions import generations
 from control_api.http.problems import Problem, array_response, encode, json_response, text_response
-from control_api.http.query import read_body_in_query, read_no_query, read_query
+from control_api.http.query import read_no_query, read_query, read_query_or_body
 from control_api.http.times import now_ms, shown
 from control_api.rules import bounds
 from control_api.rules.body import read_edit, read_rule, read_selectors
@@ -32,7 +32,7 @@ from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, 
 from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
 from mta.model.actor import Actor
-from mta.model.errors import BadValue, OrderMade, StoreError
+from mta.model.errors import OrderMade, StoreError
 from mta.model.rules import Kind, Rule, Selectors
 from mta.policy.bounded_orders import as_ordered, is_hold, is_waiting, was_refused
 from mta.policy.rule_effect import is_active
@@ -156,12 +156,7 @@ class RulesResource:
         """Remove the rule of exactly these selectors, given in the query or in a body. Other fields of a rule are
         ignored."""
         body = LIFTING[self._kind]
-        fields, asked = read_body_in_query(request, body)
-        in_query = any(name != "wait" for name in request.query)
-        if in_query and request.can_read_body:
-            raise BadValue("body", "cannot be combined with selectors in the query; give them in one of the two")
-        if not in_query:
-            fields = await read_fields(request, body.lists())
+        fields, asked = await read_query_or_body(request, body)
         deps = dependencies.of(request)
         selectors = within_reach(read_selectors(fields, deps.node, now_ms(), self._kind), actor_of(request))
         (found,) = await deps.rules.ids_of([Rule("", selectors, kind=self._kind)])

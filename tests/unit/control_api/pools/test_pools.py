@@ -63,6 +63,8 @@ async def test_a_client_of_mailerq_makes_a_pool_and_its_ips_by_forms(api: TestCl
     await ask(api, "DELETE", "/v1/poolips", 200, {"name": "news", "ip": "192.0.2.7"})
     await ask(api, "DELETE", "/v1/poolips?name=news&ip=192.0.2.7", 404)
     await ask(api, "DELETE", "/v1/pools?name=news", 200)
+    refused = await ask(api, "DELETE", "/v1/pools", 400)
+    assert refused["error"]["field"] == "name"
 
 
 async def test_changes_of_others_are_not_lost(api: TestClient, cluster: Cluster) -> None:
