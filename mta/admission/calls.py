@@ -5,6 +5,7 @@ middle meets the rest.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 from mta.admission.keyed_calls import KeyedCalls, KeyedCallWork
 from mta.admission.known_calls import difference, replies_of
 from mta.admission.making import MessageMaker
+from mta.model.errors import StoreError
 from mta.model.idempotency import IdempotencyKey
 from mta.model.ids import MessageId, id_in_row, place_in_row
 from mta.model.injection import Injection
@@ -19,6 +21,7 @@ from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.model.quotas import CallQuota
 from mta.ports.admission import MOST_IN_A_PART, Admission, Call, Draft, Handed, KeyedWork, Requester
+from mta.ports.content import Content
 from mta.ports.dkim import Signed, SignMail, Unsigned
 from mta.ports.idempotency import CallKeys, CallPart, KeptCall, KeyRefusal, KeyTrouble, OncePart
 from mta.timing.clock import wall_seconds
@@ -38,9 +41,12 @@ class ClientCalls:
         keyed: KeyedCalls,
         signer: SignMail | None = None,
         *,
+        content: Content | None = None,
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
-        """`signer` None: nothing is signed. `clock` gives Unix seconds."""
+        """`signer` None: nothing is signed. `content`: the store takes large contents before their batch, so that no
+        other mail waits for them; None: with it. `clock` gives Unix seconds."""
+        self._content = content
         self._keyed = keyed
         self._maker = maker
         self._admission = admission
@@ -55,7 +61,8 @@ class ClientCalls:
         return self._signer is not None and self._signer.would_sign(mail)
 
     def begin(self, requester: Requester, sender: str, asked: Injection, work: KeyedWork | None = None) -> Call:
-        given = self._maker, self._admission, self._signer, self._clock, _Envelope(requester, sender, asked)
+        envelope = _Envelope(requester, sender, asked)
+        given = self._maker, self._admission, self._signer, self._content, self._clock, envelope
         return KeyedCall(*given, work, self._keyed.keys) if isinstance(work, KeyedCallWork) else ClientCall(*given)
 
     def work_on(self, key: IdempotencyKey) -> AbstractAsyncContextManager[KeyedWork]:
@@ -78,12 +85,14 @@ class ClientCall:
         maker: MessageMaker,
         admission: Admission,
         signer: SignMail | None,
+        content: Content | None,
         clock: Callable[[], float],
         envelope: _Envelope,
     ) -> None:
         self._maker = maker
         self._admission = admission
         self._signer = signer
+        self._content = content
         self._clock = clock
         self._envelope = envelope
         self._first: MessageId | None = None
@@ -146,9 +155,18 @@ class ClientCall:
             made.call = self._quota
         return made
 
+    async def _place(self, messages: Sequence[NewMessage]) -> None:
+        """Put large contents into the store: their batch comes with their addresses only. Where the store fails, the
+        batch tries once more and tells it."""
+        if self._content is not None:
+            with contextlib.suppress(StoreError):
+                for message in messages:
+                    message.placed = await self._content.place(message.id, message.content)
+
     async def _admitted(self, messages: Sequence[NewMessage]) -> Sequence[Reply | None]:
         if not messages:
             return ()
+        await self._place(messages)
         answered: asyncio.Future[Sequence[Reply | None]] = asyncio.get_running_loop().create_future()
         refusal = self._admission.admit_part(
             messages, lambda replies: None if answered.done() else answered.set_result(replies)
@@ -176,12 +194,13 @@ class KeyedCall(ClientCall):
         maker: MessageMaker,
         admission: Admission,
         signer: SignMail | None,
+        content: Content | None,
         clock: Callable[[], float],
         envelope: _Envelope,
         work: KeyedCallWork,
         keys: CallKeys,
     ) -> None:
-        super().__init__(maker, admission, signer, clock, envelope)
+        super().__init__(maker, admission, signer, content, clock, envelope)
         self._work = work
         self._keys = keys
         kept = work.kept
@@ -244,6 +263,7 @@ class KeyedCall(ClientCall):
     async def _run(self, messages: Sequence[NewMessage], part: CallPart) -> Sequence[Reply]:
         if (refusal := self._admission.refusal()) is not None:
             raise _NotStored(refusal)
+        await self._place(messages)
         answered: asyncio.Future[Sequence[Reply | None] | KeyTrouble] = asyncio.get_running_loop().create_future()
 
         def known(kept: KeptCall | None) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.outcomes import Reply
+from mta.model.placed_content import PlacedContent
 from mta.model.quotas import CallQuota
 from mta.model.sending_window import SendingWindow
 from mta.model.shares import share_of
@@ -108,6 +109,7 @@ class NewMessage(_Tagged, msgspec.Struct, gc=False):
     simulated: bool = False  # it goes to the simulation, which needs no content
     call: CallQuota | None = None  # of the call over HTTP that brought it, where its tenant has a quota
     topic: str = ""  # for suppressions
+    placed: PlacedContent | None = None  # its content, where that is large and in the store already
 
 
 class IpWish(msgspec.Struct, array_like=True, frozen=True, gc=False):

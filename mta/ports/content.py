@@ -2,19 +2,9 @@
 
 from typing import Protocol
 
-import msgspec
-
 from mta.model.ids import MessageId
 from mta.model.mail import Record
-
-
-class PlacedContent(msgspec.Struct, frozen=True, gc=False):
-    """A content on its way into the store, as the accept step takes it along."""
-
-    value: bytes  # the lane keeps it beside the message id
-    pending: tuple[bytes, ...] = ()  # keys written before, which expire unless the step makes them stay
-    store: str = ""  # for the record: "" = the lane itself
-    key: str = ""
+from mta.model.placed_content import PlacedContent
 
 
 class Content(Protocol):
@@ -22,6 +12,10 @@ class Content(Protocol):
 
     async def put(self, message: MessageId, content: bytes) -> PlacedContent:
         """Durable once the accept step that carries the answer is; gone by itself if that never comes."""
+        ...
+
+    async def place(self, message: MessageId, content: bytes) -> PlacedContent | None:
+        """As `put`, of content that is too large for the accept step; None: the step takes it along."""
         ...
 
     async def get(self, message: MessageId, record: Record) -> bytes | None:

@@ -5,7 +5,7 @@ import asyncio
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId, lane_of
 from mta.model.mail import Record
-from mta.ports.content import PlacedContent
+from mta.model.placed_content import PlacedContent
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
@@ -26,6 +26,9 @@ class StoredContent:
         if len(content) >= codec.PIECE:
             return None
         return PlacedContent(codec.encode_content(content, self._compress_above))
+
+    async def place(self, message: MessageId, content: bytes) -> PlacedContent | None:
+        return None if len(content) < codec.PIECE else await self.put(message, content)
 
     async def put(self, message: MessageId, content: bytes) -> PlacedContent:
         if len(content) > _OFF_LOOP:

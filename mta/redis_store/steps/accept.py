@@ -9,8 +9,8 @@ from mta.model.entries import framed
 from mta.model.events import EventType, recipient_event
 from mta.model.ids import DeliveryId, MessageId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueShare, Record, queue_share
+from mta.model.placed_content import PlacedContent
 from mta.model.shares import place_of
-from mta.ports.content import PlacedContent
 from mta.ports.idempotency import CallPart
 from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
 from mta.redis_store import codec, keys
@@ -140,7 +140,7 @@ class AcceptStep:
     async def put_large(self, messages: Sequence[NewMessage]) -> None:
         """Put the large contents of the batch into the store, before `add`; they go by themselves should the step never
         run."""
-        for message in [one for one in messages if len(one.content) >= codec.PIECE]:
+        for message in [one for one in messages if len(one.content) >= codec.PIECE and one.placed is None]:
             if self._needed(message):
                 self._large[message.id] = await self._content.put(message.id, message.content)
 
@@ -148,7 +148,7 @@ class AcceptStep:
         recipients, id_ = len(message.recipients), message.id
         needed, placed = self._needed(message) if self._decided else recipients, None
         if needed:
-            placed = self._content.whole(message.content) or self._large[id_]
+            placed = message.placed or self._content.whole(message.content) or self._large[id_]
             self.contents += (id_, placed.value)
             if recipients > 1:
                 self._owners += (codec.lua_text(id_), recipients)

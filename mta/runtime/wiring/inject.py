@@ -101,7 +101,8 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
         protected=settings.rules.protected_tags,
         sites=site_table(settings).of_domain,
     )
-    queues = stored_queues(store, settings, stored_content(store, settings))
+    content = stored_content(store, settings)
+    queues = stored_queues(store, settings, content)
     room, suppressions = Room(settings), suppressions_of(store.link)
     figures.join(suppressions.metrics)
     admission = GroupCommit(
@@ -117,7 +118,8 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
     keys = StoredCallKeys(store.link, store.session, store.lanes)
     keyed = KeyedCalls(keys, store.lanes, settings.messages.idempotency_window, memory.has_room)
-    taking = ClientCalls(maker, admission, keyed, None if signing is None else signing.signer)
+    signer = None if signing is None else signing.signer
+    taking = ClientCalls(maker, admission, keyed, signer, content=content)
     figures.join(lambda: intake_figures(admission) | {told.REPLAYED.key: keyed.replayed})
     loop_watch = LoopWatch()
     figures.join(lambda: {told.LOOP_HOLDS.key: loop_watch.holds, told.LOOP_LONGEST.key: loop_watch.longest})

@@ -1,14 +1,16 @@
 """The messages of a call: their ids follow each other over all parts, and each has the answer that is its own."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from mta.admission.calls import ClientCalls
 from mta.admission.group_commit import GroupCommit
 from mta.admission.making import MessageMaker
+from mta.model.errors import StoreAway
 from mta.model.ids import lane_of
 from mta.model.injection import Injection
 from mta.model.outcomes import Reply
+from mta.model.placed_content import PlacedContent
 from mta.ports.admission import Draft, Requester
 from mta.ports.dkim import Signed, Unsigned
 from tests.support.intake import RecordingStore, make_settings, no_rules
@@ -91,3 +93,33 @@ async def test_nothing_is_made_while_no_message_may_come() -> None:
     admission.refuse("the store is away")
     (handed,) = await call.submit([a_draft(0)])
     assert (handed.reply.code, handed.is_accepted, store.batches) == (451, False, [])
+
+
+class Places:
+    """A store for contents of 1,000 bytes and more, which may be away."""
+
+    def __init__(self) -> None:
+        self.contents: dict[bytes, bytes] = {}
+        self.away = False
+
+    async def place(self, message: Any, content: bytes) -> PlacedContent | None:
+        if self.away:
+            raise StoreAway("no answer")
+        if len(content) < 1000:
+            return None
+        self.contents[message] = content
+        return PlacedContent(b"p", (message,))
+
+
+async def test_a_large_content_is_in_the_store_before_its_batch() -> None:
+    store, places = RecordingStore(), Places()
+    maker, keyed = MessageMaker(make_settings()), cast(Any, None)
+    calls = ClientCalls(maker, GroupCommit(store, 0.0, no_rules), keyed, content=cast(Any, places))
+    handed = await calls.begin(CLIENT, "a@b.test", Injection()).submit([a_draft(1, 10), a_draft(2, 5000)])
+    assert [one.is_accepted for one in handed] == [True, True]
+    assert [message.placed for message in store.messages] == [None, PlacedContent(b"p", (handed[1].id,))]
+    assert list(places.contents) == [handed[1].id]
+    places.away = True
+    (told,) = await calls.begin(CLIENT, "a@b.test", Injection()).submit([a_draft(3, 5000)])
+    assert told.is_accepted, "the batch takes the content itself"
+    assert store.messages[-1].placed is None
