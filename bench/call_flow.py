@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.flow import Load, Mark
 from bench.processes import Node, RunVoid, Sink
-from bench.usage import spent, usage
+from bench.usage import server_version, spent, usage
 
 _STILL_FOR = 30.0
 _ENDLESS = 10**8 - 1
@@ -65,6 +65,7 @@ class CallFlow:
             "rate": round(sent["accepted"] / (sent["last"] - sent["first"]), 1),
             "call_ms": sent["call_ms"],
             "processes": processes,
+            "server": server_version(self._node.family()),
         }
 
 
