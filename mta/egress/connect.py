@@ -9,6 +9,7 @@ from mta.egress.dead_hosts import ANY_SOURCE, DeadHosts
 from mta.egress.dial import Dialer, ReadyConnection
 from mta.egress.host_tls import HostTls
 from mta.egress.login import Login
+from mta.egress.path_room import PathRoom, PathShare
 from mta.egress.sending_ips import SendingIps, Source
 from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slot, Slots
@@ -17,7 +18,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Origin, Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
-from mta.policy.failures import Trouble, after_all_hosts, unroutable
+from mta.policy.failures import Trouble, after_all_hosts, refuses_connection, unroutable
 from mta.policy.mta_sts import StsPolicy
 from mta.policy.routes import Route, Routes
 from mta.policy.shaping import Shaping
@@ -59,6 +60,7 @@ class Connector:
         tls: HostTls,
         logins: Mapping[str, Login],
         dead: DeadHosts,
+        paths: PathRoom,
     ) -> None:
         self._delivery = settings.delivery
         self._listeners = settings.smtp.listen
@@ -73,6 +75,7 @@ class Connector:
         self._tls = tls
         self._ips = ips
         self._dead = dead
+        self._paths = paths
         self._fixed: dict[Route, Sequence[Target]] = {}  # of routes whose host is an address
         # Searches whose result no connection has used: until when it may be used (loop time), and the result.
         self._unused: dict[tuple[str, Route], _Searched] = {}
@@ -179,9 +182,7 @@ class Connector:
                 troubles.append(need._replace(route=target.route.name))
                 continue
             if wait := await self._slots.move(slot, queue, site, target.ip):
-                words = f"the limits of {site} allow no connection now"
-                trouble = unroutable(words, "4.4.5", temporary=True)._replace(untried=True, wait=wait)
-                troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
+                troubles.append(_no_room(site, target, wait))
                 continue
             source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
             if source is None:
@@ -192,14 +193,28 @@ class Connector:
             if source.ip and (known := self._dead.trouble_of(target, source.ip)) is not None:
                 troubles.append(known._replace(route=target.route.name))
                 continue
+            share = self._slots.enter_path(slot, site, source.ip)
+            if not isinstance(share, PathShare):
+                troubles.append(_no_room(site, target, share))
+                continue
+            if wait := self._paths.begin(share, target):
+                troubles.append(_no_room(site, target, wait))
+                continue
             attempt.host, attempt.ip = target.host, target.ip
             self._budget.next_host(attempt, self._loop.time())
-            found = await self._dial(queue.domain, target, need, policy, source, greeted)
+            try:
+                found = await self._dial(queue.domain, target, need, policy, source, greeted)
+            finally:
+                self._paths.end(share, target)
             if not isinstance(found, Trouble):
+                self._paths.opened(share)
                 left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
                 return Connected(found, target, slot, Onward(left))
             mta = source.ip if found.origin is Origin.REMOTE else ""
-            troubles.append(self._judged(found)._replace(route=target.route.name, mta=mta))
+            found = self._judged(found)._replace(route=target.route.name, mta=mta)
+            if refuses_connection(found) and (wait := self._paths.refused(share)):
+                found = found._replace(untried=True, wait=wait)
+            troubles.append(found)
             if found.phase is Phase.CONNECT:
                 self._dead.add(target, source.ip, found, self._shaping.plan(queue, site).back_off)
         return after_all_hosts(troubles)
@@ -222,6 +237,7 @@ class Connector:
 
     def tick(self, now: float) -> None:
         self._dead.forget_expired()
+        self._paths.tick()
         self._tls.tick(now)
 
     def _judged(self, trouble: Trouble) -> Trouble:
@@ -230,6 +246,12 @@ class Connector:
         if final and self._delivery.greeting_5xx == "bounce":
             return trouble._replace(verdict=Verdict.PERMANENT)
         return trouble
+
+
+def _no_room(site: str, target: Target, wait: float) -> Trouble:
+    """The limits of the site, or what it accepts, allow no connection for so many seconds."""
+    trouble = unroutable(f"the limits of {site} allow no connection now", "4.4.5", temporary=True)
+    return trouble._replace(untried=True, wait=wait, host=target.host, ip=target.ip, route=target.route.name)
 
 
 class Connecting(NamedTuple):

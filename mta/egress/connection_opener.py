@@ -21,7 +21,7 @@ from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.mail import QueueKey
 from mta.model.phases import Phase
-from mta.policy.failures import Trouble, broken
+from mta.policy.failures import Trouble, broken, refuses_connection
 from mta.policy.shaping import Plan
 from mta.timing.backoff import Backoff
 
@@ -74,7 +74,8 @@ class ConnectionOpener:
 
     @property
     def _limited(self) -> bool:
-        return self._limits_connections or self._slots.are_counted(self._queue.pool)
+        slots = self._slots
+        return self._limits_connections or slots.are_counted(self._queue.pool) or slots.is_narrow(self._site)
 
     @property
     def spare(self) -> int:
@@ -319,7 +320,10 @@ class ConnectionOpener:
         if isinstance(found, Trouble):
             if found.wait:
                 self._again_in(found.wait)
-                self._no_slot()
+                if refuses_connection(found):
+                    self._owner.no_further_connection(found)
+                if self._share is None or not self._share.want():
+                    self._no_slot()
             else:
                 self._failed(found, attempt)
             return False

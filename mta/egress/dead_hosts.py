@@ -1,22 +1,13 @@
 """Addresses that could not be connected to lately, so that they are not tried again for each message."""
 
-import functools
-import hashlib
-import mmap
-import os
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, Self
 
+from mta.egress.shared_marks import DEAD_HOSTS, SharedMarks, place_of
 from mta.egress.targets import Target
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken
-
-_SLOTS: Final = 4096  # a power of two
-_SIZE: Final = 8 * _SLOTS
-_REMEMBERED: Final = 16_384  # paths whose slots are remembered
-_LOW: Final = 0xFFFFFFFF
-_LONGEST: Final = 60_000  # ms: a slot that says more was written weeks ago
 
 ANY_SOURCE: Final = ""  # the system chooses the sending IP
 
@@ -30,34 +21,28 @@ class _Path(NamedTuple):
 
 
 class DeadHosts:
-    """By sending IP, IP address and port: until when the address is left alone, and why. Workers of a node share it in
-    memory.
+    """By sending IP, IP address and port: until when the address is left alone, and why. Workers of a node share the
+    times. Where marks of two addresses displace each other an address is tried once more."""
 
-    A slot is one number, so that it is read and written at once: 32 bits of the path's hash, and until when, as the
-    last 32 bits of monotonic milliseconds. Paths whose slot is the same displace each other: then an address is tried
-    once more.
-    """
-
-    def __init__(self, memory: bytearray | mmap.mmap, clock: Callable[[], float] = time.monotonic) -> None:
-        """`memory` has the size that `dead_hosts_memory` gives it; `clock` gives seconds, the same for all workers."""
-        self._slots = memoryview(memory).cast("Q")
+    def __init__(self, marks: SharedMarks, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds, the same for all workers."""
+        self._marks = marks
         self._clock = clock
         self._known: dict[_Path, tuple[float, Trouble]] = {}  # failures of this worker
 
     @classmethod
     def alone(cls) -> Self:
-        return cls(bytearray(_SIZE))
+        return cls(SharedMarks.alone())
 
     @classmethod
     def at(cls, descriptor: int) -> Self:
-        return cls(mmap.mmap(descriptor, _SIZE))
+        return cls(SharedMarks.at(descriptor, DEAD_HOSTS))
 
     def add(self, target: Target, source: str, trouble: Trouble, seconds: float) -> None:
         """The address is left alone for that time by mail from `source`."""
         path, until = _Path(source, target.ip, target.port), self._clock() + seconds
         self._known[path] = until, trouble
-        at, mark = _place(path)
-        self._slots[at] = mark << 32 | int(until * 1000) & _LOW
+        self._marks.set(place_of(path), until)
 
     def trouble_of(self, target: Target, source: str) -> Trouble | None:
         """The failure for which the address is not tried now; None: it may be tried. The failure may have come under
@@ -66,9 +51,7 @@ class DeadHosts:
         known = self._known.get(path)
         if known is not None and known[0] > now:
             return known[1]._replace(host=target.host, untried=True)
-        at, mark = _place(path)
-        found = self._slots[at]
-        if found >> 32 != mark or not 0 < (found - int(now * 1000)) & _LOW <= _LONGEST:
+        if self._marks.get(place_of(path), now) is None:
             return None
         words = "not tried: another worker of this node could not connect to it a moment ago"
         return broken(Phase.CONNECT, words, target.host, target.ip)._replace(untried=True)
@@ -82,18 +65,4 @@ class DeadHosts:
     def forget_all(self) -> None:
         """Every address may be tried again, by all workers of the node."""
         self._known.clear()
-        self._slots.cast("B")[:] = bytes(_SIZE)
-
-
-def dead_hosts_memory() -> int:
-    """A descriptor of new memory, which the workers of a node inherit."""
-    memory = os.memfd_create("floodgate-dead-hosts")
-    os.ftruncate(memory, _SIZE)
-    return memory
-
-
-@functools.lru_cache(maxsize=_REMEMBERED)
-def _place(path: _Path) -> tuple[int, int]:
-    """The number of its slot, and its mark there, which is never 0."""
-    digest = hashlib.blake2b("|".join(map(str, path)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest[:4]) % _SLOTS, int.from_bytes(digest[4:]) | 1
+        self._marks.clear()

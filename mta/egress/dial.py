@@ -90,7 +90,8 @@ class Dialer:
         except Failed as failure:
             return failure.trouble
         except OSError as error:
-            return broken(Phase.GREETING, f"{Phase.GREETING.value} failed: {error}", target.host, target.ip)
+            words = f"{Phase.GREETING.value} failed: {error}"
+            return broken(Phase.GREETING, words, target.host, target.ip)._replace(lost=True)
 
     async def _connect(self, target: Target, source: Source) -> socket.socket | Trouble:
         sock = socket.socket(socket.AF_INET6 if ":" in target.ip else socket.AF_INET, socket.SOCK_STREAM)

@@ -13,8 +13,10 @@ from mta.egress.egress_ports import EgressPorts
 from mta.egress.host_tls import HostTls
 from mta.egress.last_look import LastLook
 from mta.egress.login import Login
+from mta.egress.open_paths import OpenPaths
 from mta.egress.outlet import Outlet
 from mta.egress.outlet_parts import OutletParts
+from mta.egress.path_room import PathRoom
 from mta.egress.permit_counts import PermitCounts
 from mta.egress.second_look import SecondLook
 from mta.egress.sending_ips import SendingIps
@@ -52,8 +54,10 @@ class Egress:
         ports: EgressPorts,
         logins: Mapping[str, Login] | None = None,
         dead: DeadHosts | None = None,
+        open_paths: OpenPaths | None = None,
     ) -> None:
-        """`logins`: by relay; `dead` is shared by the workers of a node, None: this one has its own."""
+        """`logins`: by relay; `dead` and `open_paths` are shared by the workers of a node, None: this one has its
+        own."""
         rules, delivery = ports.rules, settings.delivery
         self._loop, self._shaping, self._node = asyncio.get_running_loop(), shaping, settings.node.name
         self._budget = ConnectionBudget(delivery.connections, ports.capacity.room_for_new)
@@ -63,13 +67,14 @@ class Egress:
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
         self._ips = ips = SendingIps(settings)
-        slots = Slots(ports.limits, shaping, ips, ports.warm_ups)
+        paths = PathRoom(OpenPaths.alone() if open_paths is None else open_paths)
+        slots = Slots(ports.limits, shaping, ips, paths, ports.warm_ups)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
         self._tls = HostTls(settings, ports.resolver, ports.sts, ports.tls_results, self._loop)
         self._connector = connector = Connector(
             settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop, self._tls,
-            logins or {}, self._dead,
+            logins or {}, self._dead, paths,
         )  # fmt: skip
         self._parts = OutletParts(
             ports,

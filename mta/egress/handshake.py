@@ -237,7 +237,8 @@ class Handshake(asyncio.Protocol):
         return Failed(broken(self._phase, words, self._host, self._ip, unintelligible=True))
 
     def _failed(self, words: str, tls_result: str = "") -> Failed:
-        return Failed(broken(self._phase, words, self._host, self._ip)._replace(tls_result=tls_result))
+        trouble = broken(self._phase, words, self._host, self._ip)
+        return Failed(trouble._replace(tls_result=tls_result, lost=bool(self._lost)))
 
 
 @functools.lru_cache(maxsize=_MOST_OFFERS)

@@ -24,7 +24,7 @@ class OpenerOwner(Protocol):
         ...
 
     def no_further_connection(self, trouble: Trouble) -> None:
-        """The queue has connections, and another one could not be opened: settle transactions that need a new one."""
+        """There are connections, and another one could not be opened: settle transactions that need a new one."""
         ...
 
     def no_slot(self) -> None:

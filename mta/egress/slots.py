@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mta.egress.path_room import PathRoom, PathShare
 from mta.egress.sending_ips import SendingIps, Source
 from mta.model.errors import StoreError
 from mta.model.mail import QueueKey
@@ -16,7 +17,7 @@ _LEAST_WAIT: Final = 0.01  # seconds
 class Slot:
     """The share of one connection. It is given back once."""
 
-    __slots__ = ("path", "share", "source", "warms")
+    __slots__ = ("path", "path_share", "share", "source", "warms")
 
     def __init__(self, path: SendingPath, source: Source | None, share: ConnectionShare | None) -> None:
         """`source`: chosen with the slot, because a limit of its IP holds; None: the connector chooses. `share` None:
@@ -25,6 +26,7 @@ class Slot:
         self.source = source
         self.share = share
         self.warms = False  # its IP is warming up: each message is counted
+        self.path_share: PathShare | None = None  # of what its path accepts; it has one from its first host on
 
     @property
     def held(self) -> bool:
@@ -39,8 +41,11 @@ class Slot:
 class Slots:
     """Takes the slots of all connections of a worker, and chooses the sending IP where its limits decide."""
 
-    def __init__(self, limits: Limits, shaping: Shaping, ips: SendingIps, warm_ups: WarmUps | None = None) -> None:
+    def __init__(
+        self, limits: Limits, shaping: Shaping, ips: SendingIps, paths: PathRoom, warm_ups: WarmUps | None = None
+    ) -> None:
         self._limits = limits
+        self._paths = paths
         self._warm_ups = warm_ups
         self._shaping = shaping
         self._ips = ips
@@ -50,7 +55,8 @@ class Slots:
         Raises StoreError."""
         plan = self._shaping.plan(queue, site)
         warming = self.are_counted(queue.pool)
-        if not plan.limits_ips and not warming:
+        narrow = self._paths.is_narrow(site)
+        if not plan.limits_ips and not warming and not narrow:
             path = SendingPath(site, queue.domain, pool_of(queue.pool))
             taken = await self._limits.take_connection(path)
             return Slot(path, None, taken) if isinstance(taken, ConnectionShare) else taken
@@ -62,14 +68,31 @@ class Slots:
             if self._warm_ups is not None and warming and (wait := await self._warm_ups.admits(site, source.ip)) > 0:
                 waits.append(wait)
                 continue
-            path = SendingPath(site, queue.domain, pool_of(queue.pool), source.ip)
-            taken = await self._limits.take_connection(path)
-            if isinstance(taken, ConnectionShare):
-                slot = Slot(path, source, taken)
-                slot.warms = self._warm_ups is not None and self._warm_ups.is_warming(source.ip)
-                return slot
-            waits.append(taken)
+            room = self._paths.take(site, source.ip)
+            if not isinstance(room, PathShare):
+                waits.append(room)
+                continue
+            slot = Slot(SendingPath(site, queue.domain, pool_of(queue.pool), source.ip), source, None)
+            slot.path_share = room
+            if (wait := await self._fill(slot)) > 0:
+                waits.append(wait)
+                continue
+            slot.warms = self._warm_ups is not None and self._warm_ups.is_warming(source.ip)
+            return slot
         return min(waits)
+
+    async def _fill(self, slot: Slot) -> float:
+        """Take the slot's share of the limits. Returns 0, or the seconds to wait; then it has no share of its path
+        either."""
+        try:
+            taken = await self._limits.take_connection(slot.path)
+            if isinstance(taken, ConnectionShare):
+                slot.share = taken
+                return 0.0
+            return max(taken, _LEAST_WAIT)
+        finally:
+            if slot.share is None:
+                self.give(slot)
 
     async def move(self, slot: Slot, queue: QueueKey, site: str, ip: str) -> float:
         """Make the slot one for a connection to `ip`, a host of that site. Returns 0, or the seconds to wait before
@@ -85,11 +108,29 @@ class Slots:
         if not isinstance(taken, Slot):
             return max(taken, _LEAST_WAIT)
         slot.path, slot.source, slot.share, slot.warms = taken.path, taken.source, taken.share, taken.warms
+        slot.path_share = taken.path_share
         return 0.0
+
+    def enter_path(self, slot: Slot, site: str, ip: str) -> PathShare | float:
+        """Make the slot one of the path from this IP to the site: its share, or the seconds to wait before asking
+        again."""
+        if slot.path_share is not None:
+            if slot.path_share.path == (site, ip):
+                return slot.path_share
+            self._paths.give(slot.path_share)
+            slot.path_share = None
+        taken = self._paths.take(site, ip)
+        if isinstance(taken, PathShare):
+            slot.path_share = taken
+        return taken
 
     def are_counted(self, pool: str) -> bool:
         """Whether an IP of the pool may be warming up, so that mail needs a slot before it is claimed."""
         return self._warm_ups is not None and self._warm_ups.concerns(pool_of(pool))
+
+    def is_narrow(self, site: str) -> bool:
+        """Whether the site has refused connections beside others, so that mail needs a slot before it is claimed."""
+        return self._paths.is_narrow(site)
 
     def may_use(self, pool: str, ip: str) -> bool:
         """Whether a connection from this IP, which may have been begun a while ago, may carry mail of the pool."""
@@ -108,6 +149,9 @@ class Slots:
         share, slot.share = slot.share, None
         if share is not None:
             self._limits.give_connection(share)
+        if slot.path_share is not None:
+            self._paths.give(slot.path_share)
+            slot.path_share = None
 
 
 def _fits(source: Source | None, version: int) -> bool:

@@ -28,6 +28,8 @@ class LimitOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     reaction: str = ""  # the name of the reaction that gave it, "" = a person
     opens_to: int = 0  # of slow start: the path is open again when it has so many connections
+    accepted: int = 0  # of slow start: so many were accepted for a whole round before it opened further
+    opens_every_ms: int = 0  # of slow start: from one opening to the next
 
     @property
     def id(self) -> str:

@@ -21,6 +21,7 @@ class Trouble(NamedTuple):
     route: str = ""  # the route that was tried, "" = none
     mta: str = ""  # the sending IP, where a server was reached
     tls_result: str = ""  # in the phase TLS: the kind of the failure (policy/tls_results.py), "" = not known
+    lost: bool = False  # the peer closed the connection
     untried: bool = False  # no connection was tried: the host was known to be dead, or limits allowed none
     wait: float = 0.0  # seconds until limits may allow a connection; 0 = it was not they that allowed none
 
@@ -95,6 +96,13 @@ def judge(phase: Phase, reply: Reply) -> Verdict:
 def refused(phase: Phase, reply: Reply, host: str, ip: str) -> Trouble:
     """The host said no before a transaction could begin."""
     return Trouble(judge(phase, reply), reply, Origin.REMOTE, phase, host, ip)
+
+
+def refuses_connection(trouble: Trouble) -> bool:
+    """Whether the host wanted no such connection: it answered 4xx before it was ready for mail, or closed it."""
+    if trouble.phase not in (Phase.GREETING, Phase.EHLO) or trouble.unintelligible:
+        return False
+    return trouble.lost or (trouble.origin is Origin.REMOTE and trouble.reply.code < 500)
 
 
 def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligible: bool = False) -> Trouble:

@@ -7,7 +7,7 @@ from typing import Final
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# The special-purpose registries of RFC 6890 in their state of 2025, also ranges that are reachable: no host of a
+# All of IANA's special-purpose registries (RFC 6890, as of October 2025), also ranges that are reachable: no host of a
 # sender is there.
 _SPECIAL: Final = tuple(
     ipaddress.IPv4Network(network)
@@ -22,7 +22,7 @@ _SPECIAL: Final = tuple(
         "192.0.2.0/24",
         "192.31.196.0/24",  # AS112
         "192.52.193.0/24",  # AMT
-        "192.88.99.0/24",  # relays of 6to4
+        "192.88.99.0/24",  # relays of 6to4, and of 6a44
         "192.168.0.0/16",
         "192.175.48.0/24",  # AS112
         "198.18.0.0/15",
@@ -33,11 +33,11 @@ _SPECIAL: Final = tuple(
         "168.63.129.16/32",  # no special purpose, but the platform's services inside Azure
     )
 )
-_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # the rest of IPv6 is special, or is not given to anybody
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # the rest of IPv6 is special, or is not given to anybody (RFC 4291 2.4)
 _SPECIAL_UNICAST: Final = tuple(
     ipaddress.IPv6Network(network)
     for network in (
-        "2001::/23",  # protocols: Teredo, ORCHID, AMT, measurements
+        "2001::/23",  # protocols: Teredo, ORCHID, AMT, AS112, anycast addresses of services, measurements
         "2001:db8::/32",
         "2002::/16",  # 6to4, which carries IPv4 addresses
         "2620:4f:8000::/48",  # AS112

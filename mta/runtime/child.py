@@ -33,7 +33,7 @@ class Boot(msgspec.Struct, frozen=True):
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
     load_slot: LoadSlot | None = None  # among the workers that share those sockets
     heartbeat: int = -1  # descriptor of the memory that holds its heartbeat; -1 = the supervisor does not watch it
-    dead_hosts: int = -1  # descriptor of the memory that the workers share dead hosts in; -1 = none
+    egress_memory: int = -1  # descriptor of the memory in which workers share what they know of hosts; -1 = none
     clock_offset: float | None = None  # of the node's time of day (`timing.clock`); None = the host's clock
 
 
@@ -156,8 +156,8 @@ def boot_line(
     sockets: tuple[int, ...],
     load_slot: LoadSlot | None,
     heartbeat: int,
-    dead_hosts: int = -1,
+    egress_memory: int = -1,
 ) -> bytes:
     """The line for a child, which counts its time of day as this process does."""
-    boot: Any = Boot(settings, redis_url, sockets, load_slot, heartbeat, dead_hosts, process_clock.offset)
+    boot: Any = Boot(settings, redis_url, sockets, load_slot, heartbeat, egress_memory, process_clock.offset)
     return msgspec.json.encode(boot) + b"\n"

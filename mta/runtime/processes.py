@@ -24,14 +24,14 @@ _KILLED: Final = 5.0  # seconds to wait for the end of a process that was killed
 
 
 class Role(NamedTuple):
-    """A kind of process: the module that it runs, how many, which listening sockets and which memory of dead hosts it
-    inherits, and the load slot of each."""
+    """A kind of process: the module that it runs, how many, which listening sockets and which memory it inherits, and
+    the load slot of each."""
 
     module: str
     processes: int
     sockets: tuple[int, ...] = ()
     load_slots: tuple[LoadSlot, ...] = ()
-    dead_hosts: int = -1
+    egress_memory: int = -1
 
 
 class Process:
@@ -72,7 +72,9 @@ class Process:
     @property
     def _inherited(self) -> tuple[int, ...]:
         role = self._role
-        shared = {slot.memory for slot in role.load_slots} | ({role.dead_hosts} if role.dead_hosts >= 0 else set())
+        shared = {slot.memory for slot in role.load_slots}
+        if role.egress_memory >= 0:
+            shared.add(role.egress_memory)
         return (self._memory, *role.sockets, *shared)
 
     def start(self) -> None:

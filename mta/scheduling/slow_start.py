@@ -17,7 +17,7 @@ from mta.model.paths import pool_of
 from mta.model.pools import PoolSettings
 from mta.policy.limit_orders import ip_of_order
 from mta.policy.reactions import reply_text
-from mta.policy.slow_start import ROUND_MS, halved, is_full_round, is_rate_reply, opened
+from mta.policy.slow_start import ROUND_MS, changed_at, fallen, halved, is_full_round, is_rate_reply, opened
 from mta.ports.delivery import Sites
 from mta.ports.limits import LimitOrderStore
 from mta.timing.alarm import Alarm
@@ -44,6 +44,7 @@ class _Met(NamedTuple):
 
     open_connections: int
     words: str
+    refused: bool  # it refused one more connection
 
 
 class SlowStart:
@@ -102,11 +103,11 @@ class SlowStart:
     def failed(self, claimed: Claimed, outcome: Outcome) -> None:
         """A delivery got a reply that is no success, or none."""
         if outcome.origin is Origin.REMOTE and is_rate_reply(outcome.reply, outcome.known):
-            self._note(claimed.queue, outcome.reply, outcome.mx, outcome.mta)
+            self._note(claimed.queue, outcome.reply, outcome.mx, outcome.mta, refused=False)
 
     def refused(self, queue: QueueKey, reply: Reply, host: str, ip: str) -> None:
         """A host refused one more connection, which no delivery waited for."""
-        self._note(queue, reply, host, ip)
+        self._note(queue, reply, host, ip, refused=True)
 
     def delivered(self, claimed: Claimed, outcome: Outcome) -> None:
         """A destination took a delivery."""
@@ -118,13 +119,14 @@ class SlowStart:
         site = self._sites.of_target(queue.domain, host) if host else self._sites.of(queue.domain) or queue.domain
         return _Path(site, ip_of_order(self._pools, pool_of(queue.pool), ip, self._node))
 
-    def _note(self, queue: QueueKey, reply: Reply, host: str, ip: str) -> None:
+    def _note(self, queue: QueueKey, reply: Reply, host: str, ip: str, *, refused: bool) -> None:
         path = self._path(queue, host, ip)
         if path in self._met or len(self._met) >= _MOST_WAITING:
             return
-        if self._clock() - self._last.get(path, 0) < ROUND_MS:
+        last, narrow = self._last.get(path, 0), self._narrow.get(path)
+        if self._clock() - last < ROUND_MS and (narrow is None or changed_at(narrow) <= last):
             return  # of the same burst
-        self._met[path] = _Met(self._open_connections(path.site, ip), reply_text(reply))
+        self._met[path] = _Met(self._open_connections(path.site, ip), reply_text(reply), refused)
         self._alarm.ring()
 
     async def run(self) -> None:
@@ -148,7 +150,8 @@ class SlowStart:
             del self._met[path]
         now = self._clock()
         for path, order in list(self._narrow.items()):
-            if is_full_round(order, self._delivered.get(path, 0), self._workers, now):
+            delivered = self._delivered.get(path, 0)
+            if delivered and is_full_round(order, delivered, self._open_connections(*path), self._workers, now):
                 self._delivered[path] = 0
                 await self._open(order, now)
 
@@ -163,7 +166,7 @@ class SlowStart:
         asked = LimitOrder(site=path.site, ip=path.ip, reaction=SLOW_START)
 
         def edit(was: LimitOrder | None) -> LimitOrder | None:
-            return halved(path.site, path.ip, there, met.words, now, was)
+            return (fallen if met.refused else halved)(path.site, path.ip, there, met.words, now, was)
 
         order = await self._store.edit(asked.id, edit)
         if order is not None:

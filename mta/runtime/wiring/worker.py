@@ -15,6 +15,7 @@ from mta.brakes.watch import BrakeWatch
 from mta.egress.dead_hosts import DeadHosts
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
+from mta.egress.open_paths import OpenPaths
 from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.egress.reply_watch import ReplyWatch
 from mta.ingress.listener import Listener
@@ -140,9 +141,11 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     watch, suppressions = BrakeWatch(store.brakes, opened.lanes), suppressions_of(store.link)
     outbound, delivery = None, None
     if destinations is not None:
-        memory = child.boot.dead_hosts
-        dead = DeadHosts.alone() if memory < 0 else DeadHosts.at(memory)
-        outbound, delivery = _outbound(settings, store, guard, watch, suppressions, destinations, dead)
+        memory = child.boot.egress_memory
+        known = (DeadHosts.alone(), OpenPaths.alone())
+        if memory >= 0:
+            known = DeadHosts.at(memory), OpenPaths.at(memory)
+        outbound, delivery = _outbound(settings, store, guard, watch, suppressions, destinations, known)
     signing = open_signing(settings, opened) if "smtp" in roles else None
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
@@ -198,8 +201,9 @@ def _outbound(
     brakes: BrakeWatch,
     suppressions: Suppressions,
     destinations: Destinations,
-    dead: DeadHosts,
+    known: tuple[DeadHosts, OpenPaths],
 ) -> tuple[Outbound, ClaimOnAccept]:
+    """`known`: shared by the workers of a node."""
     own, settings = settings.pools, replace(settings, pools={})  # the pool watch gives those that are in force
     logins = read_logins(settings)
     resolver, sites = destinations
@@ -219,7 +223,7 @@ def _outbound(
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
         hear.refused,
     )  # fmt: skip
-    egress, pools = Egress(settings, shaping, ports, logins, dead), ServedPools(store.sweeps.pools)
+    egress, pools = Egress(settings, shaping, ports, logins, *known), ServedPools(store.sweeps.pools)
     dispatcher = Dispatcher(
         store.queues, egress, guard, settler, pools, lanes, room,
         simulate_domain=settings.messages.simulate_domain, suppressions=suppressions.looks,

@@ -11,7 +11,7 @@ import pytest
 from tests.support.dns_thread import DnsThread
 from tests.support.node import Node, running, until
 from tests.support.recount import assert_balanced
-from tests.support.sink import HOLD, Sink
+from tests.support.sink import DROP, HOLD, Sink
 from tests.support.sink_thread import SinkThread
 from tests.support.story import at_rest
 from tests.support.valkey import Valkey
@@ -396,3 +396,31 @@ def test_a_rate_reply_halves_the_connections_to_a_site_and_success_opens_them_ag
     town.sink.release("250 2.0.0 taken")
     settled(town, "wide", 400)
     assert_balanced(node.ready["redis"])
+
+
+@pytest.mark.parametrize("refusal", ["421 4.7.0 Too many concurrent connections from your host", DROP])
+def test_a_site_that_refuses_connections_beyond_its_own_number_is_seldom_tried(town: Town, refusal: str) -> None:
+    sink, node, domains = town.sink.sink, town.nodes[0], 60
+    name = "closes" if refusal == DROP else "greets"
+    town.dns.stub.a(f"mx.{name}.example", "127.0.0.1")
+    for n in range(domains):
+        town.dns.stub.mx(f"{name}{n}.test", (10, f"mx.{name}.example"))
+    until(lambda: not sink.open, 60.0)
+    refused, before = 0, len(sink.taken)
+
+    def greeting(connection: int, argument: str) -> str | None:
+        nonlocal refused
+        if sink.open <= 4:
+            return None
+        refused += 1
+        return refusal
+
+    town.sink.script("GREETING", greeting)
+    town.sink.script(".", slow(0.005))
+    for part in range(10):
+        node.send([f"m{part}@{name}{n}.test" for n in range(domains)], (name,), X_MQ_Pool="own")
+    until(lambda: len(sink.taken) == before + 10 * domains, 60.0)
+    town.sink.script("GREETING", None)
+    town.sink.script(".", None)
+    settled(town, name, 10 * domains)
+    assert refused <= domains / 2, f"{refused} refused connections for {10 * domains} messages"

@@ -2,7 +2,8 @@
 
 import mmap
 
-from mta.egress.dead_hosts import ANY_SOURCE, DeadHosts, dead_hosts_memory
+from mta.egress.dead_hosts import ANY_SOURCE, DeadHosts
+from mta.egress.shared_marks import SharedMarks, egress_memory
 from mta.egress.targets import Target
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Verdict
@@ -22,9 +23,9 @@ class Node:
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
-        memory = mmap.mmap(dead_hosts_memory(), len(EMPTY))
+        memory = mmap.mmap(egress_memory(), len(EMPTY))
         self.memory = memory
-        self.one, self.other = (DeadHosts(memory, lambda: self.now) for _ in range(2))
+        self.one, self.other = (DeadHosts(SharedMarks(memory), lambda: self.now) for _ in range(2))
 
 
 def of(dead: DeadHosts, target: Target = TARGET, source: str = ANY_SOURCE) -> Trouble | None:

@@ -1,6 +1,8 @@
 import msgspec
 import pytest
 
+from mta.egress.open_paths import OpenPaths
+from mta.egress.path_room import PathRoom
 from mta.egress.sending_ips import SendingIps
 from mta.egress.slots import Slot, Slots
 from mta.model.destination_settings import LimitSettings, SiteSettings
@@ -38,7 +40,7 @@ def limits():
 def slots(limits):
     sites = {"big": SiteSettings(per_ip=LimitSettings(connections=1)), "plain": SiteSettings(connections=5)}
     settings = msgspec.structs.replace(SETTINGS, pools={QUEUE.pool: PoolSettings(ips=IPS)}, sites=sites)
-    return Slots(limits, Shaping(settings), SendingIps(settings))
+    return Slots(limits, Shaping(settings), SendingIps(settings), PathRoom(OpenPaths.alone()))
 
 
 async def test_the_sending_ip_is_one_whose_limits_allow_a_connection(slots, limits):

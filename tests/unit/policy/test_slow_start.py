@@ -5,7 +5,7 @@ from mta.model.phases import Phase
 from mta.model.replies import Fault, Known, Reaction
 from mta.policy.limit_orders import in_force
 from mta.policy.replies import ReplyBook, merged
-from mta.policy.slow_start import QUIET_MS, ROUND_MS, halved, is_full_round, is_rate_reply, opened
+from mta.policy.slow_start import QUIET_MS, ROUND_MS, fallen, halved, is_full_round, is_rate_reply, opened
 from mta.settings_file.shipped_replies import shipped_replies
 
 NOW = 1_000_000
@@ -81,6 +81,47 @@ def test_a_path_without_a_change_for_long_is_as_new():
 
 def test_a_round_is_full_when_each_connection_of_a_process_could_have_delivered_one():
     order = half(8)
-    assert is_full_round(order, 2, 2, NOW + ROUND_MS)
-    assert not is_full_round(order, 1, 2, NOW + ROUND_MS)
-    assert not is_full_round(order, 100, 2, NOW + ROUND_MS - 1)
+    assert is_full_round(order, 2, 2, 2, NOW + ROUND_MS)
+    assert not is_full_round(order, 1, 2, 2, NOW + ROUND_MS)
+    assert not is_full_round(order, 100, 100, 2, NOW + ROUND_MS - 1)
+    assert not is_full_round(order, 100, 1, 2, NOW + ROUND_MS), "it does not use what it has"
+
+
+def site_that_accepts(most, seconds, there=8):
+    """The limits, by seconds, of a path to a site that refuses connections beyond `most`, and the refusals."""
+    order, seen, refusals = fallen("big", "192.0.2.1", there, "421 busy", NOW, None), [], 0
+    for second in range(1, seconds):
+        now = NOW + second * ROUND_MS
+        if is_full_round(order, 1000, min(most, order.connections), 1, now):
+            order = opened(order, now)
+            if order is None:
+                return None, refusals
+        if order.connections > most:
+            refusals += 1
+            order = fallen("big", "192.0.2.1", most, "421 busy", now + 10, order) or order
+        seen.append(order.connections)
+    return seen, refusals
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 6])
+def test_a_path_settles_at_what_the_site_accepts_and_tries_one_more_ever_more_seldom(most):
+    seen, refusals = site_that_accepts(most, 600)
+    assert seen is not None, "it does not open while the site refuses"
+    assert set(seen[20:]) <= {max(1, most - 1), most}
+    assert seen[100:].count(most) > 450
+    assert refusals <= 20
+
+
+def test_a_path_falls_until_connections_are_accepted():
+    seen, _ = site_that_accepts(2, 60, there=64)
+    assert seen[:4] == [16, 8, 4, 2]
+    assert seen[-1] == 2
+
+
+def test_a_refusal_just_after_an_opening_takes_it_back():
+    order = opened(half(8), NOW + ROUND_MS)
+    assert order.connections == 5
+    back = fallen("big", "192.0.2.1", 0, "421 busy", NOW + ROUND_MS + 10, order)
+    assert (back.connections, back.opens_every_ms) == (4, 2 * ROUND_MS)
+    assert fallen("big", "192.0.2.1", 0, "421 busy", NOW + ROUND_MS + 20, back) is None, "of the same burst"
+    assert half(0, opened(half(8), NOW + ROUND_MS), NOW + ROUND_MS + 10) is not None

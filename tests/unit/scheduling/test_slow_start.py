@@ -69,6 +69,8 @@ async def test_success_opens_the_path_again_until_it_is_free():
     place.processes[0].slow_start.failed(a_claim(), BUSY)
     await place.turn()
     seen = []
+    for process in place.processes:
+        process.open = 20
     for _ in range(40):
         for process in place.processes:
             for _ in range(10):
