@@ -1,4 +1,4 @@
-"""The resolver: MX and address questions over aiodns, cached by TTL, equal questions asked once."""
+"""The resolver: MX and address questions over aiodns, cached by TTL, equal questions asked once by all workers."""
 
 import asyncio
 import random
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import aiodns
 import pycares
 
+from mta.dns.shared_answers import Question, SharedAnswers
 from mta.policy.mx import MxRecord, choose_hosts
 from mta.ports.delivery import AddressAnswer, MxAnswer, TextAnswer
 from mta.timing.pace import Pace
@@ -29,6 +30,8 @@ MOST_KEPT = 100  # records kept of one answer
 MOST_ALONE = 32  # questions at a time with a client of their own
 SUSPECT_FOR = 3600.0  # seconds for which a name with a malformed answer is asked about alone
 MOST_SUSPECTS = 1000
+_LOOK = 0.005, 0.1  # seconds from one look at what another worker has found to the next: the first, and the longest
+_PATIENCE = 2.0  # times the timeout of a question, after which no other worker is waited for
 
 _NO_DOMAIN = aiodns.error.ARES_ENOTFOUND
 _NO_DATA = aiodns.error.ARES_ENODATA
@@ -50,8 +53,8 @@ class _Found(NamedTuple):
     failure: str = ""  # no usable answer: try later
 
 
-def _key(name: str, kind: str) -> tuple[str, str]:
-    return name.rstrip(".").lower(), kind
+def _key(name: str, kind: str) -> Question:
+    return Question(name.rstrip(".").lower(), kind)
 
 
 class DnsResolver:
@@ -65,18 +68,21 @@ class DnsResolver:
         tries: int = 6,
         clock: Callable[[], float] = time.monotonic,
         shuffle: Callable[[list[Any]], None] = random.shuffle,
+        shared: SharedAnswers | None = None,
     ) -> None:
+        """`shared`: the answers of all workers of the node, None: this process asks for itself."""
         self._servers = list(servers)
         self._timeout = timeout
         self._tries = tries
         self._clock = clock
         self._shuffle = shuffle
+        self._shared = shared
         self._client: aiodns.DNSResolver | None = None
-        self._cache: dict[tuple[str, str], tuple[float, _Found]] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[_Found]] = {}
+        self._cache: dict[Question, tuple[float, _Found]] = {}
+        self._asking: dict[Question, asyncio.Task[_Found]] = {}
         self._pace = Pace(MOST_IN_A_TURN)
         self._alone = asyncio.Semaphore(MOST_ALONE)
-        self._suspects: dict[tuple[str, str], float] = {}  # question -> until when it is asked alone
+        self._suspects: dict[Question, float] = {}  # question -> until when it is asked alone
 
     async def mx(self, domain: str) -> MxAnswer:
         found = await self._look_up(domain, "MX")
@@ -133,7 +139,41 @@ class DnsResolver:
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         return await asyncio.shield(task)
 
-    async def _ask(self, key: tuple[str, str]) -> _Found:
+    async def _ask(self, key: Question) -> _Found:
+        shared = self._shared
+        if shared is None:
+            return await self._ask_dns(key)
+        known = await self._of_others(shared, key)
+        if known is not None:
+            self._keep(key, *known)
+            return known[1]
+        try:
+            found = await self._ask_dns(key)
+            until, _ = self._cache[key]
+            shared.put(key, until, found)
+        finally:
+            shared.unlock(key)
+        return found
+
+    async def _of_others(self, shared: SharedAnswers, key: Question) -> tuple[float, _Found] | None:
+        """Until when an answer holds that another worker has found, and the answer. None: this one has the lock, and
+        asks."""
+        begun, (wait, longest) = self._clock(), _LOOK
+        while True:
+            known = shared.get(key, self._clock())
+            if known is not None:
+                return known[0], _shared(known[1], key.kind)
+            # A worker that stands still keeps its lock: it is not waited for without end.
+            if shared.lock(key) or self._clock() - begun > _PATIENCE * self._timeout:
+                known = shared.get(key, self._clock())  # it may have come in between
+                if known is None:
+                    return None
+                shared.unlock(key)
+                return known[0], _shared(known[1], key.kind)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, longest)
+
+    async def _ask_dns(self, key: Question) -> _Found:
         await self._pace.turn()
         answer: tuple[_Found, float] | None = None
         if self._suspects.get(key, 0.0) <= self._clock():
@@ -141,14 +181,17 @@ class DnsResolver:
                 self._client = self._new_client()
             answer = await self._query(self._client, key)
         found, ttl = answer or await self._query_alone(key)
+        self._keep(key, self._clock() + ttl, found)
+        return found
+
+    def _keep(self, key: Question, until: float, found: _Found) -> None:
         if len(self._cache) >= MOST_CACHED:
             for stale in list(self._cache)[: MOST_CACHED // 10]:  # the oldest entries, in order of insertion
                 del self._cache[stale]
         self._cache.pop(key, None)
-        self._cache[key] = (self._clock() + ttl, found)
-        return found
+        self._cache[key] = until, found
 
-    async def _query(self, client: aiodns.DNSResolver, key: tuple[str, str]) -> tuple[_Found, float] | None:
+    async def _query(self, client: aiodns.DNSResolver, key: Question) -> tuple[_Found, float] | None:
         """The result, and its lifetime. None: the answer to this question or to another one was malformed; c-ares then
         fails all questions that share the socket."""
         name, kind = key
@@ -161,7 +204,7 @@ class DnsResolver:
             return None if _code(error) == _BAD_ANSWER else _failed(error, kind)
         return _read(result, kind)
 
-    async def _query_alone(self, key: tuple[str, str]) -> tuple[_Found, float]:
+    async def _query_alone(self, key: Question) -> tuple[_Found, float]:
         """Ask with a client of its own, so that a malformed answer is sure to be the answer to this question. A client
         costs half a millisecond and a thread, so that no other question has one."""
         async with self._alone:
@@ -179,6 +222,13 @@ class DnsResolver:
 
     def _new_client(self) -> aiodns.DNSResolver:
         return aiodns.DNSResolver(self._servers or None, timeout=_FIRST_WAIT, tries=self._tries)
+
+
+def _shared(answer: Any, kind: str) -> _Found:
+    """An answer as another worker has put it."""
+    records, missing, failure = answer
+    made = (MxRecord(*record) for record in records) if kind == "MX" else records
+    return _Found(tuple(made), missing, failure)
 
 
 def _code(error: Exception) -> int | None:

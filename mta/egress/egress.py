@@ -27,6 +27,7 @@ from mta.egress.transaction_end import TransactionEnd
 from mta.model import process_metrics as told
 from mta.model.cancel_orders import CancelOrders
 from mta.model.connection_waits import told_waits
+from mta.model.limit_orders import NODE
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
 from mta.model.paths import fixed, pool_of
@@ -214,9 +215,11 @@ class Egress:
         return self._budget.open
 
     def connections_on(self, site: str, ip: str) -> int:
-        """The number of connections that are open from this IP to the site."""
+        """The number of connections that are open to the site from this IP, which is that of a `LimitOrder`."""
+        scope = ip if ip.startswith(NODE) else f"ip:{ip}"
         return sum(
-            connection.peer.mta == ip and connection.slot.path.site == site
+            connection.slot.path.site == site
+            and self._ips.scope_of(connection.slot.path.pool, connection.peer.mta) == scope
             for outlet in self._all()
             for connection in outlet.connections.all
         )

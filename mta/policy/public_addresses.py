@@ -33,7 +33,9 @@ _SPECIAL: Final = tuple(
         "168.63.129.16/32",  # no special purpose, but the platform's services inside Azure
     )
 )
-_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # the rest of IPv6 is special, or is not given to anybody (RFC 4291 2.4)
+_UNICAST: Final = ipaddress.IPv6Network(
+    "2000::/3"
+)  # the rest of IPv6 is special, or is not given to anybody (RFC 4291 2.4)
 _SPECIAL_UNICAST: Final = tuple(
     ipaddress.IPv6Network(network)
     for network in (

@@ -17,6 +17,7 @@ from mta.ingress.worker_loads import LoadSlot
 from mta.model.settings import Settings
 from mta.runtime.collector import collect_from_now_on
 from mta.runtime.heartbeat import Heartbeat
+from mta.runtime.worker_memory import WorkerMemory
 from mta.timing.clock import process_clock
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Boot(msgspec.Struct, frozen=True):
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
     load_slot: LoadSlot | None = None  # among the workers that share those sockets
     heartbeat: int = -1  # descriptor of the memory that holds its heartbeat; -1 = the supervisor does not watch it
-    egress_memory: int = -1  # descriptor of the memory in which workers share what they know of hosts; -1 = none
+    memory: WorkerMemory | None = None  # that a worker shares with the others
     clock_offset: float | None = None  # of the node's time of day (`timing.clock`); None = the host's clock
 
 
@@ -156,8 +157,8 @@ def boot_line(
     sockets: tuple[int, ...],
     load_slot: LoadSlot | None,
     heartbeat: int,
-    egress_memory: int = -1,
+    memory: WorkerMemory | None = None,
 ) -> bytes:
     """The line for a child, which counts its time of day as this process does."""
-    boot: Any = Boot(settings, redis_url, sockets, load_slot, heartbeat, egress_memory, process_clock.offset)
+    boot: Any = Boot(settings, redis_url, sockets, load_slot, heartbeat, memory, process_clock.offset)
     return msgspec.json.encode(boot) + b"\n"

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from mta.ingress.worker_loads import LoadSlot
 from mta.runtime.fork_client import ForkClient, ForkedChild
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
+from mta.runtime.worker_memory import WorkerMemory
 from mta.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Role(NamedTuple):
     processes: int
     sockets: tuple[int, ...] = ()
     load_slots: tuple[LoadSlot, ...] = ()
-    egress_memory: int = -1
+    memory: WorkerMemory | None = None
 
 
 class Process:
@@ -73,8 +74,8 @@ class Process:
     def _inherited(self) -> tuple[int, ...]:
         role = self._role
         shared = {slot.memory for slot in role.load_slots}
-        if role.egress_memory >= 0:
-            shared.add(role.egress_memory)
+        if role.memory is not None:
+            shared |= role.memory.descriptors
         return (self._memory, *role.sockets, *shared)
 
     def start(self) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from mta.egress.shared_marks import egress_memory
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import LoadSlot, WorkerLoads, load_slots
 from mta.model.errors import SettingsError
@@ -31,6 +30,7 @@ from mta.runtime.secret_files import faults_of_files
 from mta.runtime.sockets import api_url, inject_socket, listen, listen_inside, local_url, name_of
 from mta.runtime.webhook_watch import until_endpoints
 from mta.runtime.wiring.node import open_node
+from mta.runtime.worker_memory import worker_memory
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class Supervisor:
         if "smtp" in node.roles or "delivery" in node.roles:
             sockets = tuple(sock.fileno() for sock in self._smtp)
             slots = load_slots(workers) if sockets else ()
-            table["worker"] = Role("mta.runtime.worker", workers, sockets, slots, egress_memory())
+            table["worker"] = Role("mta.runtime.worker", workers, sockets, slots, worker_memory())
         if "delivery" in node.roles:
             table["sweeper"] = Role("mta.runtime.sweeper", 1)
         if "journal" in node.roles:
@@ -181,7 +181,7 @@ class Supervisor:
         return {process.pid for _, process in self._processes if process.pid is not None}
 
     def _boot(self, role: Role, load_slot: LoadSlot | None, heartbeat: int) -> bytes:
-        return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat, role.egress_memory)
+        return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat, role.memory)
 
     async def _wait_ready(self) -> None:
         """Wait for all processes. The file with the API's URL is written as soon as the API listens, since it answers

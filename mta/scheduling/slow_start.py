@@ -75,7 +75,7 @@ class SlowStart:
         self._alarm = Alarm()
 
     def attach(self, open_connections: Callable[[str, str], int], listen: Callable[[bool], None]) -> None:
-        """`open_connections` gives those of this process, by site and IP; `listen` hears whether `delivered` is to be
+        """`open_connections` gives those of this process, by site and IP of a `LimitOrder`; `listen` hears whether `delivered` is to be
         called."""
         self._open_connections = open_connections
         self._listen = listen
@@ -126,7 +126,7 @@ class SlowStart:
         last, narrow = self._last.get(path, 0), self._narrow.get(path)
         if self._clock() - last < ROUND_MS and (narrow is None or changed_at(narrow) <= last):
             return  # of the same burst
-        self._met[path] = _Met(self._open_connections(path.site, ip), reply_text(reply), refused)
+        self._met[path] = _Met(self._open_connections(*path), reply_text(reply), refused)
         self._alarm.ring()
 
     async def run(self) -> None:

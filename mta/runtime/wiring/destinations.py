@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from mta.dns.resolver import DnsResolver
+from mta.dns.shared_answers import SharedAnswers
 from mta.model.settings import Settings
 from mta.ports.sites import SiteNotes
 from mta.runtime.wiring.sites import site_table
@@ -20,6 +21,7 @@ class Destinations(NamedTuple):
         await self.resolver.close()
 
 
-def destinations_of(settings: Settings, notes: SiteNotes) -> Destinations:
-    resolver = DnsResolver(settings.delivery.dns_servers)
+def destinations_of(settings: Settings, notes: SiteNotes, shared: SharedAnswers | None = None) -> Destinations:
+    """`shared`: the answers of DNS that several processes have in common."""
+    resolver = DnsResolver(settings.delivery.dns_servers, shared=shared)
     return Destinations(resolver, KnownSites(site_table(settings), resolver, notes))

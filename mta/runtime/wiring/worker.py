@@ -12,10 +12,8 @@ from mta.admission.once import OncePerKey
 from mta.admission.other_deciders import OtherDeciders
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
-from mta.egress.dead_hosts import DeadHosts
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
-from mta.egress.open_paths import OpenPaths
 from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.egress.reply_watch import ReplyWatch
 from mta.ingress.listener import Listener
@@ -56,6 +54,7 @@ from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
+from mta.runtime.wiring.shared_memory import Shared, shared_in
 from mta.runtime.wiring.signing import Signing, open_signing
 from mta.runtime.wiring.sites import site_table
 from mta.scheduling.claim_lanes import ClaimLanes
@@ -127,7 +126,8 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     )
     store = WorkerStore(opened, settings)
     figures = Figures()
-    destinations = destinations_of(settings, store.sites) if "delivery" in roles else None
+    shared = shared_in(child.boot.memory)
+    destinations = destinations_of(settings, store.sites, shared.answers) if "delivery" in roles else None
     guard = Guard(
         store.rules,
         settings.node.name,
@@ -141,11 +141,7 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     watch, suppressions = BrakeWatch(store.brakes, opened.lanes), suppressions_of(store.link)
     outbound, delivery = None, None
     if destinations is not None:
-        memory = child.boot.egress_memory
-        known = (DeadHosts.alone(), OpenPaths.alone())
-        if memory >= 0:
-            known = DeadHosts.at(memory), OpenPaths.at(memory)
-        outbound, delivery = _outbound(settings, store, guard, watch, suppressions, destinations, known)
+        outbound, delivery = _outbound(settings, store, guard, watch, suppressions, destinations, shared)
     signing = open_signing(settings, opened) if "smtp" in roles else None
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
@@ -201,9 +197,8 @@ def _outbound(
     brakes: BrakeWatch,
     suppressions: Suppressions,
     destinations: Destinations,
-    known: tuple[DeadHosts, OpenPaths],
+    shared: Shared,
 ) -> tuple[Outbound, ClaimOnAccept]:
-    """`known`: shared by the workers of a node."""
     own, settings = settings.pools, replace(settings, pools={})  # the pool watch gives those that are in force
     logins = read_logins(settings)
     resolver, sites = destinations
@@ -223,7 +218,10 @@ def _outbound(
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
         hear.refused,
     )  # fmt: skip
-    egress, pools = Egress(settings, shaping, ports, logins, *known), ServedPools(store.sweeps.pools)
+    egress, pools = (
+        Egress(settings, shaping, ports, logins, shared.dead, shared.open_paths),
+        ServedPools(store.sweeps.pools),
+    )
     dispatcher = Dispatcher(
         store.queues, egress, guard, settler, pools, lanes, room,
         simulate_domain=settings.messages.simulate_domain, suppressions=suppressions.looks,
