@@ -1,8 +1,8 @@
 """Shared answers: the answers of DNS that the workers of a node have in common, in memory that they inherit.
 
 The memory is a table of slots. The slot of a question, with up to three behind it, has the answer and its checksum, so
-that one that is being written by another worker, or was overwritten in part, reads as absent. A worker that asks DNS holds a lock on its question meanwhile (fcntl(2)),
-which the system gives back when the worker dies.
+that one that is being written by another worker, or was overwritten in part, reads as absent. A worker that asks DNS
+holds a lock on its question meanwhile (fcntl(2)), which the system gives back when the worker dies.
 """
 
 import fcntl

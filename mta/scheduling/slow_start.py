@@ -75,8 +75,8 @@ class SlowStart:
         self._alarm = Alarm()
 
     def attach(self, open_connections: Callable[[str, str], int], listen: Callable[[bool], None]) -> None:
-        """`open_connections` gives those of this process, by site and IP of a `LimitOrder`; `listen` hears whether `delivered` is to be
-        called."""
+        """`open_connections` gives those of this process, by site and IP of a `LimitOrder`; `listen` hears whether
+        `delivered` is to be called."""
         self._open_connections = open_connections
         self._listen = listen
 
