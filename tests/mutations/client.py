@@ -8,6 +8,7 @@ _HANDSHAKE = "mta/egress/handshake.py"
 _FAILURES = "mta/policy/failures.py"
 _SETTLEMENT = "mta/scheduling/settlement.py"
 _DEAD = "mta/egress/dead_hosts.py"
+_SETTINGS = "mta/model/settings.py"
 _T_TRANSPARENCY = "tests/unit/smtp/test_transparency.py::test_"
 _T_TRANSACTIONS = "tests/unit/egress/test_transactions.py::test_"
 _T_HANDSHAKE = "tests/unit/egress/test_handshake.py::test_"
@@ -18,6 +19,13 @@ _T_SETTLEMENT = "tests/unit/scheduling/test_settlement.py::test_"
 _T_DEAD = "tests/unit/egress/test_dead_hosts.py::test_"
 
 CLIENT = (
+    Mutation(
+        "client: it waits ten minutes for the reply to the final dot (C-30)",
+        _SETTINGS,
+        'description="Longest wait for the reply to the final dot.")] = 600.0\n',
+        'description="Longest wait for the reply to the final dot.")] = 60.0\n',
+        "tests/unit/settings_file/test_load_settings.py::test_c30_by_default_the_client_waits_as_long_as_rfc_5321_says",
+    ),
     Mutation(
         "client: dots at the begin of lines are stuffed (C-40)",
         _TRANSPARENCY,
@@ -31,6 +39,20 @@ CLIENT = (
         "            if taken and self._accepted:\n                return _LOOK\n",
         "            if taken:\n                return _LOOK\n",
         _T_TRANSACTIONS + "354_without_a_recipient_gets_a_lone_dot_c50",
+    ),
+    Mutation(
+        "client: a message above the size that a peer takes is not sent (C-70)",
+        "mta/egress/peer_support.py",
+        "    if limit and size > limit:\n",
+        "    if False:\n",
+        _T_TRANSACTIONS + "what_the_peer_finds_too_large_is_not_sent_c70",
+    ),
+    Mutation(
+        "client: the last line has the code of a reply whose lines differ (C-80)",
+        "mta/smtp/reply_parser.py",
+        "        self._code = code\n        if self._keep(text):",
+        "        code = self._code = self._code or code\n        if self._keep(text):",
+        _T_TRANSACTIONS + "each_answer_in_each_phase_c80_c102_f26_f27",
     ),
     Mutation(
         "client: 8-bit content is not sent where 8BITMIME is not offered (C-71)",
