@@ -172,52 +172,56 @@ class Connector:
         of the host's site."""
         troubles: list[Trouble] = []
         for number, target in enumerate(targets):
-            known = self._dead.trouble_of(target, ANY_SOURCE)
-            if known is not None:
-                troubles.append(known._replace(route=target.route.name))
-                continue
-            site = self._sites.of_target(queue.domain, target.host)
-            need = self._tls.need(queue.domain, site, target, policy)
-            if isinstance(need, Trouble):
-                troubles.append(need._replace(route=target.route.name))
-                continue
-            if wait := await self._slots.move(slot, queue, site, target.ip):
-                troubles.append(_no_room(site, target, wait))
-                continue
-            source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
-            if source is None:
-                words = f"the pool {queue.pool} has no address to reach {target.ip} from"
-                trouble = unroutable(words, "4.4.1", temporary=True)
-                troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
-                continue
-            if source.ip and (known := self._dead.trouble_of(target, source.ip)) is not None:
-                troubles.append(known._replace(route=target.route.name))
-                continue
-            share = self._slots.enter_path(slot, site, source.ip)
-            if not isinstance(share, PathShare):
-                troubles.append(_no_room(site, target, share))
-                continue
-            if wait := self._paths.begin(share, target):
-                troubles.append(_no_room(site, target, wait))
-                continue
-            attempt.host, attempt.ip = target.host, target.ip
-            self._budget.next_host(attempt, self._loop.time())
-            try:
-                found = await self._dial(queue.domain, target, need, policy, source, greeted)
-            finally:
-                self._paths.end(share, target)
+            found = await self._connect_to(queue, target, policy, slot, attempt, greeted)
             if not isinstance(found, Trouble):
-                self._paths.opened(share)
                 left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
                 return Connected(found, target, slot, Onward(left))
-            mta = source.ip if found.origin is Origin.REMOTE else ""
-            found = self._judged(found)._replace(route=target.route.name, mta=mta)
-            if refuses_connection(found) and (wait := self._paths.refused(share)):
-                found = found._replace(untried=True, wait=wait)
-            troubles.append(found)
-            if found.phase is Phase.CONNECT:
-                self._dead.add(target, source.ip, found, self._shaping.plan(queue, site).back_off)
+            troubles.append(found._replace(route=target.route.name))
         return after_all_hosts(troubles)
+
+    async def _connect_to(
+        self,
+        queue: QueueKey,
+        target: Target,
+        policy: StsPolicy | None,
+        slot: Slot,
+        attempt: Attempt,
+        greeted: Greeted,
+    ) -> ReadyConnection | Trouble:
+        """One address, where it is not known to be dead and the limits allow it."""
+        if (known := self._dead.trouble_of(target, ANY_SOURCE)) is not None:
+            return known
+        site = self._sites.of_target(queue.domain, target.host)
+        need = self._tls.need(queue.domain, site, target, policy)
+        if isinstance(need, Trouble):
+            return need
+        if wait := await self._slots.move(slot, queue, site, target.ip):
+            return _no_room(site, target, wait)
+        source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
+        if source is None:
+            words = f"the pool {queue.pool} has no address to reach {target.ip} from"
+            return unroutable(words, "4.4.1", temporary=True)._replace(host=target.host, ip=target.ip)
+        if source.ip and (known := self._dead.trouble_of(target, source.ip)) is not None:
+            return known
+        share = self._slots.enter_path(slot, site, source.ip)
+        if not isinstance(share, PathShare):
+            return _no_room(site, target, share)
+        if wait := self._paths.begin(share, target):
+            return _no_room(site, target, wait)
+        attempt.host, attempt.ip = target.host, target.ip
+        self._budget.next_host(attempt, self._loop.time())
+        try:
+            found = await self._dial(queue.domain, target, need, policy, source, greeted)
+        finally:
+            self._paths.end(share, target)
+        if not isinstance(found, Trouble):
+            self._paths.opened(share)
+            return found
+        if found.phase is Phase.CONNECT:
+            self._dead.add(target, source.ip, found, self._shaping.plan(queue, site).back_off)
+        found = self._judged(found)._replace(mta=source.ip if found.origin is Origin.REMOTE else "")
+        wait = self._paths.refused(share) if refuses_connection(found) else 0.0
+        return found._replace(untried=True, wait=wait) if wait else found
 
     async def _dial(
         self, domain: str, target: Target, need: TlsNeed, policy: StsPolicy | None, source: Source, greeted: Greeted
@@ -251,7 +255,7 @@ class Connector:
 def _no_room(site: str, target: Target, wait: float) -> Trouble:
     """The limits of the site, or what it accepts, allow no connection for so many seconds."""
     trouble = unroutable(f"the limits of {site} allow no connection now", "4.4.5", temporary=True)
-    return trouble._replace(untried=True, wait=wait, host=target.host, ip=target.ip, route=target.route.name)
+    return trouble._replace(untried=True, wait=wait, host=target.host, ip=target.ip)
 
 
 class Connecting(NamedTuple):

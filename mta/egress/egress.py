@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from mta.egress.connect import Connecting, Connector
 from mta.egress.connection_budget import ConnectionBudget
-from mta.egress.dead_hosts import DeadHosts
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.host_tls import HostTls
+from mta.egress.known_hosts import KnownHosts
 from mta.egress.last_look import LastLook
 from mta.egress.login import Login
-from mta.egress.open_paths import OpenPaths
 from mta.egress.outlet import Outlet
 from mta.egress.outlet_parts import OutletParts
 from mta.egress.path_room import PathRoom
@@ -54,21 +53,20 @@ class Egress:
         shaping: Shaping,
         ports: EgressPorts,
         logins: Mapping[str, Login] | None = None,
-        dead: DeadHosts | None = None,
-        open_paths: OpenPaths | None = None,
+        known: KnownHosts | None = None,
     ) -> None:
-        """`logins`: by relay; `dead` and `open_paths` are shared by the workers of a node, None: this one has its
-        own."""
+        """`logins`: by relay; `known` is shared by the workers of a node, None: this one has its own."""
         rules, delivery = ports.rules, settings.delivery
         self._loop, self._shaping, self._node = asyncio.get_running_loop(), shaping, settings.node.name
         self._budget = ConnectionBudget(delivery.connections, ports.capacity.room_for_new)
         self._shutdown = Shutdown()
-        self._dead = DeadHosts.alone() if dead is None else dead
+        known = KnownHosts.alone() if known is None else known
+        self._dead = known.dead
         self._permits = PermitCounts()
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
         self._ips = ips = SendingIps(settings)
-        paths = PathRoom(OpenPaths.alone() if open_paths is None else open_paths)
+        paths = PathRoom(known.open_paths)
         slots = Slots(ports.limits, shaping, ips, paths, ports.warm_ups)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known

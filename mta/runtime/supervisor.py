@@ -30,7 +30,7 @@ from mta.runtime.secret_files import faults_of_files
 from mta.runtime.sockets import api_url, inject_socket, listen, listen_inside, local_url, name_of
 from mta.runtime.webhook_watch import until_endpoints
 from mta.runtime.wiring.node import open_node
-from mta.runtime.worker_memory import worker_memory
+from mta.runtime.wiring.shared_memory import worker_memory
 
 log = logging.getLogger(__name__)
 

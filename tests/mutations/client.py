@@ -7,7 +7,6 @@ _MACHINE = "mta/smtp/client_machine.py"
 _HANDSHAKE = "mta/egress/handshake.py"
 _FAILURES = "mta/policy/failures.py"
 _SETTLEMENT = "mta/scheduling/settlement.py"
-_DEAD = "mta/egress/dead_hosts.py"
 _SETTINGS = "mta/model/settings.py"
 _T_TRANSPARENCY = "tests/unit/smtp/test_transparency.py::test_"
 _T_TRANSACTIONS = "tests/unit/egress/test_transactions.py::test_"
@@ -105,8 +104,8 @@ CLIENT = (
     ),
     Mutation(
         "client: another address is not dead because its slot is taken (C-103)",
-        _DEAD,
-        "        if found >> 32 != mark or not 0 <",
+        "mta/egress/shared_marks.py",
+        "        if found >> 40 != place.mark or not 0 <",
         "        if not 0 <",
         _T_DEAD + "c103_two_addresses_of_one_slot_do_not_answer_for_each_other",
     ),

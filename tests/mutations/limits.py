@@ -55,7 +55,7 @@ LIMITS = (
     Mutation(
         "slow start: replies of one burst halve once",
         "mta/policy/slow_start.py",
-        "if stands is not None and now - changed_at(stands) < ROUND_MS:",
+        "if stands is not None and _has_just_fallen(stands, now):",
         "if False:",
         _T_START + "replies_of_one_burst_halve_once_and_those_of_the_next_second_again",
     ),

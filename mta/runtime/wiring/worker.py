@@ -218,10 +218,7 @@ def _outbound(
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
         hear.refused,
     )  # fmt: skip
-    egress, pools = (
-        Egress(settings, shaping, ports, logins, shared.dead, shared.open_paths),
-        ServedPools(store.sweeps.pools),
-    )
+    egress, pools = Egress(settings, shaping, ports, logins, shared.hosts), ServedPools(store.sweeps.pools)
     dispatcher = Dispatcher(
         store.queues, egress, guard, settler, pools, lanes, room,
         simulate_domain=settings.messages.simulate_domain, suppressions=suppressions.looks,
