@@ -20,14 +20,17 @@ NAMES = {"MAIL": "mail", "DATA": "data", "BODY": "body", ".": "dot"}
 
 
 class Silent:
-    """Accepts connections and says nothing; a host that greets with the bytes given."""
+    """Accepts connections and says nothing; a host that greets with the bytes given. It has many addresses."""
 
     def __init__(self, greeting: bytes = b"") -> None:
         self._greeting = greeting
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=500)
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
+        self._server = socket.create_server(("0.0.0.0", 0), backlog=500)
+        self._port = self._server.getsockname()[1]
         self.open: set[socket.socket] = set()
         self.accepted = 0
+
+    def address(self, number: int = 0) -> str:
+        return f"127.0.{number // 200}.{number % 200 + 1}:{self._port}"
 
     def start(self) -> None:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -82,7 +85,8 @@ class Town:
             sink.script(verb, STALL)
         self.stops["BODY"].script("DATA", self._read_no_more)
         routes = {f"*.{NAMES[verb]}.test": sink.address for verb, sink in self.stops.items()}
-        routes |= {"*.mute.test": self.mute.address, "*.greets.test": self.greets.address}
+        routes |= {f"d{n}.mute.test": self.mute.address(n) for n in range(300)}
+        routes |= {"*.greets.test": self.greets.address()}
         routes |= {"*.works.test": self.works.address, "*.hog.test": self.hog.address}
         table = "{ " + ", ".join(f'"{name}" = "{address}"' for name, address in routes.items()) + " }"
         sets = {"delivery.routes": table, "delivery.connections": PLACES, "delivery.retries": ["1h"]}
