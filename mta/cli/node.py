@@ -15,7 +15,9 @@ from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
 from mta.runtime.data_dir import DataDir, no_file_for_others
-from mta.runtime.supervisor import Supervisor
+from mta.runtime.descriptors import raise_descriptor_limit
+from mta.runtime.fork_client import ForkClient
+from mta.runtime.supervisor import Supervisor, first_programs
 from mta.settings_file import load_settings
 from mta.settings_file.warnings import warnings_of
 
@@ -78,4 +80,8 @@ def _run(load: Callable[[], Settings]) -> None:
     for warning in warnings_of(settings):
         log.warning("%s", warning)
     no_file_for_others()
-    asyncio.run(Supervisor(settings, DataDir(settings.node.data_dir), load).run())
+    folder = DataDir(settings.node.data_dir)
+    raise_descriptor_limit()  # for the processes, which have the limits of their fork server
+    forks = ForkClient(first_programs(settings))
+    forks.begin()
+    asyncio.run(Supervisor(settings, folder, load, forks).run())

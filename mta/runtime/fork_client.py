@@ -1,19 +1,19 @@
 """The supervisor's side of the fork server: it starts the server, asks it for children, and waits for their ends."""
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
 
-from mta.runtime.fork_server import DESCRIPTORS, Request
+from mta.runtime.fork_server import DESCRIPTORS, Request, begin
 
 log = logging.getLogger(__name__)
 
@@ -74,39 +74,63 @@ class ForkClient:
     def __init__(self, modules: Collection[str]) -> None:
         """The server imports `modules`; a child that runs another one imports what it lacks."""
         self._modules = modules
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server = 0  # pid of the one that was started last
         self._link: socket.socket | None = None
         self._groups: set[int] = set()  # process groups of the servers so far, which their children share
+        self._watches = False
         self._children: dict[int, ForkedChild] = {}
         self._turn = asyncio.Lock()  # one request at a time
         self._early: dict[int, int] = {}  # pid: status, of those that ended while a request was under way
         self._gone = asyncio.Event()  # the server that was started last has ended
         self._closing = False
 
-    def start(self) -> None:
-        """Start the server; it imports while this process does something else. Raises OSError."""
-        _adopt(True)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+    def begin(self) -> None:
+        """Fork the server from this process, which has neither an event loop nor a second thread yet: so it has what
+        is imported here already, and imports the rest while this process goes on. Raises OSError."""
+
+        def forked(link: int) -> int:
+            pid = os.fork()
+            if pid == 0:
+                begin(link, self._modules)
+            os.setpgid(pid, pid)  # the server does so, too, and neither knows who is first
+            return pid
+
+        self._start(forked)
+
+    def _start(self, start: Callable[[int], int]) -> None:
+        """`start` is called with the server's end of the link."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
-            self._server = subprocess.Popen(
-                # -P: it imports nothing from the current folder
-                (sys.executable, "-P", "-m", "mta.runtime.fork_server", str(theirs.fileno()), *self._modules),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # a group of processes of which this process may wait for any
-            )
+            try:
+                self._server = start(theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
         self._link = ours
-        self._groups.add(self._server.pid)
+        self._groups.add(self._server)
         self._gone.clear()
+
+    def _spawn(self, link: int) -> int:
+        """Start a server that imports everything itself, since this process has an event loop."""
+        os.set_inheritable(link, True)
+        words = (sys.executable, "-P", "-m", "mta.runtime.fork_server", str(link), *self._modules)
+        return os.posix_spawn(sys.executable, words, os.environ, setpgroup=0)
+
+    def _watch(self) -> None:
+        """Hear of the ends of processes, also of those that have ended already."""
+        if not self._watches:
+            self._watches = True
+            _adopt(True)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+            self._reap()
 
     async def fork(self, module: str, inherited: Collection[int]) -> ForkedChild:
         """A child that runs `module` and has the descriptors `inherited`, under their numbers. Raises OSError."""
         (stdin, to_child), (from_child, stdout) = os.pipe(), os.pipe()
         numbers = {0: stdin, 1: stdout} | {number: number for number in inherited}
         async with self._turn:
+            self._watch()
             try:
                 pid = await self._ask(module, numbers)
             except BaseException:
@@ -126,7 +150,7 @@ class ForkClient:
     async def _ask(self, module: str, numbers: dict[int, int]) -> int:
         """The pid. A server that has died is replaced. Raises OSError."""
         if self._link is None:
-            self.start()
+            self._start(self._spawn)
         try:
             async with asyncio.timeout(_PATIENCE):
                 answer = await self._talk(module, numbers)
@@ -135,6 +159,8 @@ class ForkClient:
             self._lose()
             if isinstance(error, TimeoutError):
                 raise OSError(0, f"the fork server does not answer for {_PATIENCE:.0f} s") from None
+            if isinstance(error, ConnectionError):
+                raise OSError(0, "the fork server has ended") from None
             raise
         if isinstance(answer, str):
             raise OSError(0, f"the fork server cannot fork: {answer}")
@@ -149,7 +175,7 @@ class ForkClient:
             socket.send_fds(self._link, [msgspec.msgpack.encode(request)], [here for _, here in part])
         answer = await asyncio.get_running_loop().sock_recv(self._link, 4096)
         if not answer:
-            raise ConnectionResetError(0, "the fork server has ended")
+            raise ConnectionResetError
         return msgspec.msgpack.decode(answer, type=int | str)
 
     def _lose(self) -> None:
@@ -157,8 +183,11 @@ class ForkClient:
         link, self._link = self._link, None
         if link is not None:
             link.close()
-        if self._server is not None and self._server.returncode is None:
-            self._server.kill()
+        self._kill()
+
+    def _kill(self) -> None:
+        if not self._gone.is_set():
+            os.kill(self._server, signal.SIGKILL)
 
     def _reap(self) -> None:
         """Wait for the server, the children, and orphans of theirs, as far as they have ended."""
@@ -173,8 +202,7 @@ class ForkClient:
         forked = self._children.pop(pid, None)
         if forked is not None:
             forked.ended(status)
-        elif self._server is not None and pid == self._server.pid:
-            self._server.returncode = status
+        elif pid == self._server:
             self._gone.set()
             if not self._turn.locked():  # else the request under way finds out
                 self._lose()
@@ -184,22 +212,17 @@ class ForkClient:
             self._early[pid] = status
 
     async def close(self) -> None:
-        """End the server. Called when the children have ended."""
+        """End the server, which has nothing to finish. Called when the children have ended."""
         self._closing = True
-        if self._server is None:
-            return
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-        try:
-            async with asyncio.timeout(_ENDS):
-                await self._gone.wait()
-        except TimeoutError:
-            log.error("the fork server (pid %d) does not end; it is killed", self._server.pid)
-            self._server.kill()
-            await self._gone.wait()
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
-        _adopt(False)
+        if self._server:
+            self._watch()
+            self._lose()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ENDS):
+                    await self._gone.wait()
+        if self._watches:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+            _adopt(False)
 
 
 def _adopt(adopts: bool) -> None:

@@ -144,21 +144,32 @@ def _close_all_but(kept: Iterable[int]) -> None:
         begin = end + 1
 
 
-def main(words: list[str]) -> None:
-    """Import the modules, and serve the socket."""
-    # Signals to the whole service are for the supervisor. On SIGHUP files are opened anew: a child that still starts
-    # has none, and would die of it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    setproctitle(title(__spec__.name if __spec__ else __name__))
-    link = socket.socket(fileno=int(words[0]))
-    for module in words[1:]:
-        program_of(module)
-    gc.freeze()
-    serve(link)
+def begin(link: int, modules: Iterable[str]) -> NoReturn:
+    """The life of the server: it imports the modules, and serves the link. It has only this descriptor and standard
+    error of the process that it was forked from."""
+    status = 1
+    try:
+        gc.disable()
+        # Signals to the whole service are for the supervisor. On SIGHUP files are opened anew: a child that still
+        # starts has none, and would die of it. A process in the background may write to its terminal.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)
+        if os.getpgrp() != os.getpid():
+            os.setpgid(0, 0)  # the supervisor waits for any process of this group
+        setproctitle(title("mta.runtime.fork_server"))
+        nothing = os.open(os.devnull, os.O_RDWR)
+        place({0: nothing, 1: nothing, link: link})
+        for module in modules:
+            program_of(module)
+        gc.freeze()
+        serve(socket.socket(fileno=link))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":
-    gc.disable()
-    main(sys.argv[1:])
-    os._exit(0)
+    begin(int(sys.argv[1]), sys.argv[2:])

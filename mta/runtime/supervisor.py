@@ -37,14 +37,38 @@ log = logging.getLogger(__name__)
 _CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker has to end
 _ENDS: Final = 15.0  # seconds that each of the others has to end: no delivery in flight waits there
 _OTHERS: Final = ("api", "inject", "tracking", "sweeper", "webhooks", "journal")  # in the order in which they end
+_PROGRAMS: Final = {
+    "worker": "mta.runtime.worker",
+    "sweeper": "mta.runtime.sweeper",
+    "journal": "mta.runtime.journal",
+    "api": "control_api",
+    "inject": "control_api.injection",
+    "tracking": "control_api.tracking",
+    "webhooks": "mta.runtime.webhooks",
+}
 _LAST_LOOKS: Final = 5.0  # seconds that the watches have to end
+
+
+def first_programs(settings: Settings) -> list[str]:
+    """The modules of the processes that the node starts at once."""
+    roles = settings.node.roles
+    starts = {
+        "worker": "smtp" in roles or "delivery" in roles,
+        "sweeper": "delivery" in roles,
+        "journal": "journal" in roles,
+        "api": "api" in roles,
+        "inject": "api" in roles and bool(settings.api.inject_listen),
+        "tracking": settings.tracks,
+    }
+    return [_PROGRAMS[name] for name, at_once in starts.items() if at_once]
 
 
 class Supervisor:
     """The supervisor of one node, whose data folder this process holds."""
 
-    def __init__(self, settings: Settings, folder: DataDir, reload: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Settings, folder: DataDir, reload: Callable[[], Settings], forks: ForkClient) -> None:
         self._settings = settings
+        self._forks = forks
         self._folder = folder
         self._reload = reload
         self._embedded = EmbeddedServer(folder.path) if settings.redis.url == "embedded" else None
@@ -68,9 +92,6 @@ class Supervisor:
         _check_files(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
-        roles = self._roles()
-        self._forks = ForkClient([role.module for role in roles.values()])
-        self._forks.start()  # its imports take as long as the store
         self._turn_away = TurnAway(self._smtp, WorkerLoads.alone())
         self._turn_away.start()
         watches: list[asyncio.Task[None]] = []
@@ -82,7 +103,7 @@ class Supervisor:
             watches.append(loop.create_task(store.watch()))
             watches += (loop.create_task(self._hold_name(store)), loop.create_task(watch_host_clock()))
             self._turn_away.stop()  # each worker has one of its own, until it takes mail
-            self._start_processes(roles, store)
+            self._start_processes(store)
             watches.append(loop.create_task(self._serve_webhooks(store)))
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -139,20 +160,20 @@ class Supervisor:
         if "smtp" in node.roles or "delivery" in node.roles:
             sockets = tuple(sock.fileno() for sock in self._smtp)
             slots = load_slots(workers) if sockets else ()
-            table["worker"] = Role("mta.runtime.worker", workers, sockets, slots, worker_memory())
+            table["worker"] = Role(_PROGRAMS["worker"], workers, sockets, slots, worker_memory())
         if "delivery" in node.roles:
-            table["sweeper"] = Role("mta.runtime.sweeper", 1)
+            table["sweeper"] = Role(_PROGRAMS["sweeper"], 1)
         if "journal" in node.roles:
-            table["journal"] = Role("mta.runtime.journal", 1)
+            table["journal"] = Role(_PROGRAMS["journal"], 1)
         if "api" in node.roles:
-            table["api"] = Role("control_api", 1, tuple(sock.fileno() for sock in self._api))
-            table["inject"] = Role("control_api.injection", 1, tuple(sock.fileno() for sock in self._inject))
+            table["api"] = Role(_PROGRAMS["api"], 1, tuple(sock.fileno() for sock in self._api))
+            table["inject"] = Role(_PROGRAMS["inject"], 1, tuple(sock.fileno() for sock in self._inject))
         if self._tracking:
-            table["tracking"] = Role("control_api.tracking", 1, tuple(sock.fileno() for sock in self._tracking))
+            table["tracking"] = Role(_PROGRAMS["tracking"], 1, tuple(sock.fileno() for sock in self._tracking))
         return table
 
-    def _start_processes(self, roles: dict[str, Role], store: NodeStore) -> None:
-        for name, role in roles.items():
+    def _start_processes(self, store: NodeStore) -> None:
+        for name, role in self._roles().items():
             for number in range(role.processes):
                 load_slot = role.load_slots[number] if role.load_slots else None
                 label = f"{name}-{number + 1}" if role.processes > 1 else name
@@ -167,7 +188,7 @@ class Supervisor:
     async def _serve_webhooks(self, store: NodeStore) -> None:
         """Start the process that serves webhooks once there are endpoints."""
         await until_endpoints(store.has_webhooks)
-        role = Role("mta.runtime.webhooks", 1)
+        role = Role(_PROGRAMS["webhooks"], 1)
         boot, reaped = partial(self._boot, role, None), partial(self._reaped, store, None)
         process = Process("webhooks", role, self._forks, boot, reaped, self._settings.delivery.lease)
         process.start()
