@@ -47,7 +47,7 @@ def carried_out_once(answers: KeptAnswers) -> Middleware:
     async def once(request: web.Request, handler: Handler) -> web.StreamResponse:
         if HEADER not in request.headers or request.method in _READING or ACTOR not in request:
             return await handler(request)
-        if request.path in MAIL_PATHS:
+        if request.path in MAIL_PATHS or request.match_info.http_exception is not None:  # 404, 405: there is no order
             return await handler(request)
         if request.body_exists and request.content_type not in (JSON_TYPE, FORM_TYPE):
             raise BadValue(HEADER, f"cannot be given with a stream; send {JSON_TYPE}, or repeat it without a key")

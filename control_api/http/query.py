@@ -31,7 +31,7 @@ async def read_query_or_body(request: web.Request, body: Body) -> tuple[dict[str
     the wait, which is in the query. Raises BadValue, and Problem as `read_fields` does."""
     given = _parameters(request, {*body.fields(), "wait"}, body.lists())
     wait = read_struct(WaitQuery, {"wait": given.pop("wait")} if "wait" in given else {}, _NOUN)
-    if not request.can_read_body:
+    if not request.body_exists:
         return given, wait
     if any(name != "wait" for name in request.query):
         raise BadValue("body", "cannot be combined with fields in the query; give them in one of the two")

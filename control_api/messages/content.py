@@ -40,7 +40,7 @@ async def resend(request: web.Request) -> web.Response:
     """Accept a new message of the same content for the recipients whose delivery has ended."""
     read_no_query(request)
     message, number = parse_id(request.match_info["id"])
-    if request.can_read_body:
+    if request.body_exists:
         for name in await read_fields(request):
             raise BadValue(name[:100], "is not a field of a resend; it has none")
     deps, actor = dependencies.of(request), actor_of(request)

@@ -47,7 +47,7 @@ async def cancel_message(request: web.Request) -> web.Response:
     deps = dependencies.of(request)
     asked = read_query(request, WaitQuery)
     message, only = parse_id(request.match_info["id"])
-    if request.can_read_body:
+    if request.body_exists:
         for name in await read_fields(request):
             raise BadValue(name[:100], "is not a field of a cancellation; it has none")
     wait = deps.api.wait if asked.wait is None else asked.wait

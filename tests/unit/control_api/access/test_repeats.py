@@ -59,6 +59,20 @@ async def test_another_order_with_the_key_is_refused(api: TestClient, method: st
     assert (refused["error"]["field"], refused["error"]["type"]) == (HEADER, "unprocessable")
 
 
+async def test_a_method_that_a_path_does_not_have_is_no_order(api: TestClient) -> None:
+    await ask(api, "PUT", "/v1/templates/order", "k1", 201, DRAFT)
+    await ask(api, "PATCH", "/v1/templates/order", "k1", 405)
+    await ask(api, "POST", "/v1/nothing", "k1", 404)
+
+
+@pytest.mark.parametrize("path", ["/v1/errors", "/v1/pauses"])
+async def test_a_removal_finds_its_fields_in_the_body(api: TestClient, path: str, cluster: Cluster) -> None:
+    order = {"tag": "spring"}
+    await ask(api, "POST", path, "k1", 201, order | ({"code": 554} if path == "/v1/errors" else {}))
+    await ask(api, "DELETE", path, "k2", 200, order)
+    assert cluster.rules == {}
+
+
 async def test_a_refusal_is_not_kept(api: TestClient, cluster: Cluster) -> None:
     await ask(api, "POST", "/v1/templates/order/publish", "k1", 404, {})
     assert not cluster.answers.kept
