@@ -3,6 +3,8 @@
 import asyncio
 import resource
 import socket
+import sys
+from typing import Final
 
 from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
@@ -15,8 +17,11 @@ from control_api.injection.ready_mime import ReadyMime
 from mta.runtime.child import Child, cancel_all
 from mta.runtime.wiring.inject import InjectParts, open_inject
 
+_TURN: Final = 0.001  # seconds after which a thread that makes a large message lets the event loop run
+
 
 async def main(child: Child) -> None:
+    sys.setswitchinterval(_TURN)
     sockets = child.listeners()
     room = CallRoom()
     parts = await open_inject(child, lambda: room.calls)
