@@ -59,8 +59,10 @@ class StoredChunk:
         """At most `most` events from the one at `begin` on, each with its place here and its id, and the place behind
         them. Events whose bytes begin as one of `without` says are passed over."""
         found: list[tuple[int, str, Event]] = []
-        raw, decode, ends = self.raw, decode_event, [*self._firsts[1:], len(self.raw)]
-        for (source, entry), first, end in zip(self._entries, self._firsts, ends, strict=True):
+        raw, decode = self.raw, decode_event
+        start = max(0, bisect_right(self._firsts, begin) - 1)  # a page of a large chunk passes no entry over
+        firsts = self._firsts[start:]
+        for (source, entry), first, end in zip(self._entries[start:], firsts, [*firsts[1:], len(raw)], strict=True):
             before = f"{source}.{entry}."
             for at in range(max(first, begin), end):
                 bytes_ = raw[at]
