@@ -18,7 +18,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Origin, Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
-from mta.policy.failures import Trouble, after_all_hosts, refuses_connection, unroutable
+from mta.policy.failures import Trouble, after_all_hosts, broken, refuses_connection, unroutable
 from mta.policy.mta_sts import StsPolicy
 from mta.policy.routes import Route, Routes
 from mta.policy.shaping import Shaping
@@ -207,7 +207,8 @@ class Connector:
         if not isinstance(share, PathShare):
             return _no_room(site, target, share)
         if wait := self._paths.begin(share, target):
-            return _no_room(site, target, wait)
+            words = "other connections to it were begun just now"
+            return broken(Phase.CONNECT, words, target.host, target.ip)._replace(untried=True, wait=wait)
         attempt.host, attempt.ip = target.host, target.ip
         self._budget.next_host(attempt, self._loop.time())
         try:

@@ -322,7 +322,8 @@ class ConnectionOpener:
                 self._again_in(found.wait)
                 if refuses_connection(found):
                     self._owner.no_further_connection(found)
-                if self._share is None or not self._share.want():
+                shared = self._share is not None and self._share.want()
+                if not shared and found.phase is not Phase.CONNECT:  # else its turn to connect comes
                     self._no_slot()
             else:
                 self._failed(found, attempt)

@@ -7,7 +7,7 @@ ordinary failure of the attempt.
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,7 +17,8 @@ from mta.timing.backoff import Backoff
 
 FIRST_WAIT: Final = 1.0  # seconds from a refusal to the next try
 LONGEST_WAIT: Final = 60.0
-AT_FIRST: Final = 5  # connections that are begun at an address before one is open (Postfix begins with as many)
+AT_FIRST: Final = 5  # connections that are begun together at an address (Postfix begins with as many)
+TOGETHER: Final = 0.5  # seconds for which one counts among these, unless it is ready or has failed before
 _QUIET: Final = 600.0  # seconds without a refusal after which a path has no bound
 _SOON: Final = 0.1  # seconds until a connection that is under way may have come
 
@@ -63,7 +64,7 @@ class PathRoom:
         self._clock = clock
         self._open = Counter[Path]()
         self._coming = Counter[Path]()
-        self._dialing = Counter[_Peer]()
+        self._dialing: dict[_Peer, deque[float]] = {}  # when connections were begun that are not ready yet
         self._narrow: dict[Path, _Narrow] = {}
         self._sites = Counter[str]()  # of the paths in `_narrow`
 
@@ -90,17 +91,24 @@ class PathRoom:
             _less(self._coming, share.path)
 
     def begin(self, share: PathShare, target: Target) -> float:
-        """Begin to connect to the target. Returns 0, or the seconds to wait, because so many are being opened there
-        that have no greeting yet. After 0 comes `end`."""
-        peer = share.path.ip, target.ip, target.port
-        if self._dialing[peer] >= max(AT_FIRST, self._open[share.path]):
-            return _SOON
-        self._dialing[peer] += 1
+        """Begin to connect to the target. Returns 0, or the seconds to wait, because as many as are open, and five at
+        least, were begun there just now. After 0 comes `end`."""
+        now = self._clock()
+        begun = self._dialing.setdefault((share.path.ip, target.ip, target.port), deque())
+        while begun and begun[0] <= now - TOGETHER:
+            begun.popleft()
+        if len(begun) >= max(AT_FIRST, self._open[share.path]):
+            return max(begun[0] + TOGETHER - now, _SOON)
+        begun.append(now)
         return 0.0
 
     def end(self, share: PathShare, target: Target) -> None:
         """The connection is open, or was not made."""
-        _less(self._dialing, (share.path.ip, target.ip, target.port))
+        peer = share.path.ip, target.ip, target.port
+        if begun := self._dialing.get(peer):
+            begun.popleft()
+        if not begun:
+            self._dialing.pop(peer, None)
 
     def opened(self, share: PathShare) -> None:
         """The connection is ready for mail."""

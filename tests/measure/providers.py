@@ -18,16 +18,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from bench import machine
 from bench.flow import Load, result_of, start_source
 from bench.processes import Child, Node, RunVoid
 from bench.report import heading, machine_lines, write
 from bench.rig import directory, end_well, stopping
+from bench.usage import spent, usage
 from tests.providers.sites import PLAIN, SITES, Site, address_of, end_of, settings, site_of
 from tests.support.dns_thread import DnsThread
 
 ROOT = Path(__file__).parents[2]
-_SIZE, _SESSIONS = 2048, 20
+_SIZE, _SESSIONS = 2048, 60
 _WINDOW = 61.0  # seconds of the grid of rates, and a part of it that messages may be late (mta/scheduling/limits.py)
 _LATE, _NOISE = 0.9, 0.1
 _ENDS = {"Delivery": "delivered", "Bounce": "bounced", "Expiration": "expired"}
@@ -122,7 +125,9 @@ def wait(holds: Callable[[], bool], within: float, what: Callable[[], str] = lam
 def run(given: Given, root: Path, within: float = 90.0) -> dict[str, Any]:
     """The figures of the script, and what was not as it says."""
     with standing(given, root, script=True) as (node, peers, place):
+        before = usage([*node.family(), psutil.Process(peers.process.pid)])
         began, sent = send(node, given, place)
+        used = spent(before, usage([*node.family(), psutil.Process(peers.process.pid)]))
 
         def over() -> bool:
             said = statement(node)
@@ -142,6 +147,9 @@ def run(given: Given, root: Path, within: float = 90.0) -> dict[str, Any]:
             "sent_per_second": round(given.messages / (sent - began), 1),
             "seconds": round(ended - began, 1),
             "kept": round(kept, 3),
+            "cpu_of_a_core": {
+                role: round(use["cpu_seconds"] / (sent - began), 2) for role, use in used.items() if use["cpu_seconds"]
+            },
             "statement": {name: said[name] for name in ("accepted", "delivered", "bounced", "expired", "uncertain")},
             "sites": {site.name: figures(site, seen[site.name]) for site in SITES},
             "orders": sorted(
@@ -271,6 +279,10 @@ def page(result: dict[str, Any]) -> str:
             [f"- {line}" for line in found["wrong"]]
             or ["Each delivery ended as the script says; no limit was exceeded."]
         ),
+        "",
+        "CPU while mail came in, as parts of a core: "
+        + ", ".join(f"{role} {part:.2f}" for role, part in found["cpu_of_a_core"].items())
+        + ".",
         "",
         "| site | received | connections | most at once | allowed | refusals |",
         "|---|---|---|---|---|---|",

@@ -424,3 +424,5 @@ def test_a_site_that_refuses_connections_beyond_its_own_number_is_seldom_tried(t
     town.sink.script(".", None)
     settled(town, name, 10 * domains)
     assert refused <= domains / 2, f"{refused} refused connections for {10 * domains} messages"
+    asked = sum(town.dns.stub.asked[f"{name}{n}.test", "MX"] for n in range(domains))
+    assert domains <= asked <= 1.2 * domains, "the workers of the node share the answers; a busy stub is asked again"

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mta.egress.open_paths import OpenPaths
-from mta.egress.path_room import AT_FIRST, LONGEST_WAIT, PathRoom, PathShare
+from mta.egress.path_room import AT_FIRST, LONGEST_WAIT, TOGETHER, PathRoom, PathShare
 from mta.egress.shared_marks import SharedMarks
 from mta.egress.targets import Target
 
@@ -141,7 +141,8 @@ def test_other_ips_and_other_sites_have_room_of_their_own() -> None:
 
 
 def test_an_address_without_a_connection_gets_a_few_tries_at_a_time() -> None:
-    room = PathRoom(OpenPaths.alone())
+    now = 1000.0
+    room = PathRoom(OpenPaths.alone(), lambda: now)
     shares = [room.take("big", IP) for _ in range(20)]
     begun = [share for share in shares if isinstance(share, PathShare) and room.begin(share, HOST) == 0.0]
     assert len(begun) == AT_FIRST
@@ -151,6 +152,9 @@ def test_an_address_without_a_connection_gets_a_few_tries_at_a_time() -> None:
     room.end(begun[0], HOST)
     room.opened(begun[0])
     assert room.begin(other, HOST) == 0.0
+    assert room.begin(other, HOST) == TOGETHER
+    now += TOGETHER
+    assert [room.begin(other, HOST) == 0.0 for _ in range(6)] == [True] * 5 + [False], "those before are silent"
 
 
 def test_one_more_is_tried_at_a_time() -> None:
