@@ -8,6 +8,7 @@ from mta.egress.connect import Connected
 from mta.egress.connection import Connection
 from mta.egress.connection_opener import ConnectionOpener
 from mta.egress.connections import Connections
+from mta.egress.idle_slots import IdleSlots
 from mta.egress.next_hosts import AllNextHosts, NextHosts
 from mta.egress.outlet_parts import OutletParts
 from mta.egress.peer_support import NOT_PLAIN, is_plain
@@ -62,6 +63,7 @@ class Outlet:
         self.start_next, self._rest = self._start.start_next, self._start.rest
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
+        self._idle_slots = IdleSlots(self._slots, self._loop, delivery.idle_timeout, self._start.is_reserved)
         limiting = site if plan.is_limited or plan.per_ip is not None else ""
         # Limits of the domain's own hold for its connections alone.
         self._share = None if plan.has_domain else Share(shared, queue, limiting, self)
@@ -173,8 +175,7 @@ class Outlet:
     def yield_slots(self) -> None:
         """Mail of others waits for a slot of the site: close the connections that have none."""
         for connection in list(self._idle):
-            if connection.transaction is None and not self._start.is_reserved(connection):
-                connection.close()
+            self._idle_slots.look(connection)
 
     def slot_is_free(self) -> bool:
         """The site has a slot again. Returns whether one was waited for here."""
@@ -300,9 +301,7 @@ class Outlet:
     def unused(self, connection: Connection) -> bool:
         if self._share is not None and connection.waiting is self._waiting and self._share.hand_on(connection):
             return True
-        if self._slots.is_wanted(connection.slot):
-            connection.close()
-            return True
+        self._idle_slots.became_idle(connection)
         return False
 
     # For the opening of connections (opener_owner.OpenerOwner)
