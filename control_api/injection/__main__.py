@@ -14,8 +14,9 @@ from control_api.injection.door import Door
 from control_api.injection.limits import CallLimits, CallRoom
 from control_api.injection.plan import Planner
 from control_api.injection.ready_mime import ReadyMime
-from mta.runtime.child import Child, cancel_all
+from mta.runtime.child import Child
 from mta.runtime.wiring.inject import InjectParts, open_inject
+from mta.timing.cancelling import cancel_all
 
 _TURN: Final = 0.001  # seconds after which a thread that makes a large message lets the event loop run
 

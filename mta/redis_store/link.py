@@ -15,6 +15,7 @@ from mta.redis_store.replication import Failover, Replication
 from mta.redis_store.store_errors import FOREIGN, store_error
 from mta.redis_store.topology.choose import topology_of
 from mta.redis_store.topology.servers import Master
+from mta.timing.cancelling import cancel_all
 
 log = logging.getLogger(__name__)
 
@@ -230,10 +231,9 @@ class Link:
             hint(message)
 
     async def close(self) -> None:
-        for task in (self._subscriber, self._checking):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        tasks = [task for task in (self._subscriber, self._checking) if task is not None]
+        await cancel_all(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
             await self._topology.close()
         except (RedisError, OSError) as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,6 @@ from mta.timing.clock import process_clock
 log = logging.getLogger(__name__)
 
 CLOCK_LOOK: Final = 1.0  # seconds between two looks at the host's clock
-_CANCEL_AGAIN: Final = 1.0  # seconds after which a task that goes on is cancelled once more
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -79,16 +78,6 @@ class Child:
     def hang_up(self) -> None:
         for reopen in self.reopen:
             reopen()
-
-
-async def cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks until each has ended. One call may be lost: a library that is about to report a lost connection
-    may swallow it."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
 
 
 def run(main: Callable[[Child], Awaitable[None]]) -> None:

@@ -6,8 +6,9 @@ import logging
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import WorkerLoads
 from mta.model.errors import StoreError
-from mta.runtime.child import Child, cancel_all
+from mta.runtime.child import Child
 from mta.runtime.wiring.worker import WorkerParts, open_worker
+from mta.timing.cancelling import cancel_all
 
 log = logging.getLogger(__name__)
 

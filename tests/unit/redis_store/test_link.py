@@ -1,5 +1,9 @@
 """Refusals of a server as the product's errors."""
 
+import asyncio
+import contextlib
+from typing import Any
+
 import pytest
 from redis.exceptions import ResponseError
 
@@ -38,3 +42,24 @@ async def test_what_keeps_a_transaction_from_running_is_said_as_of_a_step(
         await link.command("PING")
     assert type(caught.value) is raised
     await link.close()
+
+
+async def test_a_subscriber_that_swallows_a_cancellation_while_it_connects_ends_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that was stopped right after its store had come back lived on until it was killed."""
+    monkeypatch.setattr("mta.timing.cancelling._AGAIN", 0.01)
+    link, connects = Link("redis://127.0.0.1:1", RedisSettings()), asyncio.Event()
+
+    async def subscribe(*_: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            connects.set()
+            await asyncio.sleep(60.0)
+        await asyncio.sleep(60.0)
+
+    monkeypatch.setattr(link._topology, "subscribe", subscribe)
+    subscriber = link.listen()
+    await connects.wait()
+    async with asyncio.timeout(10.0):
+        await link.close()
+    assert subscriber.done()

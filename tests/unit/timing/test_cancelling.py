@@ -1,12 +1,12 @@
 import asyncio
 
-from mta.runtime import child
-from mta.runtime.child import cancel_all
+from mta.timing import cancelling
+from mta.timing.cancelling import cancel_all
 
 
 async def test_a_task_that_swallows_one_cancellation_is_cancelled_again(monkeypatch) -> None:
     """As a watcher of the store's did whose call was about to fail: its process outlived its node for good."""
-    monkeypatch.setattr(child, "_CANCEL_AGAIN", 0.01)
+    monkeypatch.setattr(cancelling, "_AGAIN", 0.01)
     swallowed = asyncio.Event()
 
     async def deaf() -> None:
