@@ -206,7 +206,7 @@ class Sender:
     async def _send(self, stream: Stream, request: Request) -> None:
         many = len(request.items)
         try:
-            if not await self._read_again(stream, request):
+            if not all([item.body for item in request.items]) and not await self._read_again(stream, request):
                 return
             ids = [item.id for item in request.items]
             if len(ids) == 1 and self.endpoint.batch == 1:
@@ -233,8 +233,6 @@ class Sender:
     async def _read_again(self, stream: Stream, request: Request) -> bool:
         """Have the JSON of all its events. False: it is not to be sent now."""
         missing = [item.at for item in request.items if not item.body]
-        if not missing:
-            return True
         try:
             found = await self._parts.history.events_at(missing)
         except HistoryError as error:

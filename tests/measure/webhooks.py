@@ -36,6 +36,7 @@ from mta.history.webhook_tables import sqlite_state
 from mta.model.webhooks import Endpoint, WebhookEvent
 from mta.ports.history import BEGINNING
 from mta.ports.webhooks import PostAnswer
+from mta.runtime.collector import collect_from_now_on
 from mta.webhooks.webhooks import Webhooks
 from tests.measure.history import fill
 from tests.support.dkim_keys import OpenSeal
@@ -73,6 +74,7 @@ async def _serve(folder: str, deliveries: int, batch: int) -> dict[str, float]:
     state, history = sqlite_state(f"{folder}/webhooks-{batch}"), HistoryReader(SqliteFiles(folder))
     state.open()
     await history.events(BEGINNING, 1)  # all modules are imported then
+    collect_from_now_on()  # as in a process of its own
     webhooks = Webhooks(store, state, history, posts, OpenSeal(), "n1")
     endpoint = Endpoint(
         id="wh_1", url="https://a.test", secret=b"s" * 32, events=(WebhookEvent.MESSAGE_UPDATED,), batch=batch
