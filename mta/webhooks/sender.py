@@ -206,14 +206,17 @@ class Sender:
     async def _send(self, stream: Stream, request: Request) -> None:
         many = len(request.items)
         try:
-            if not all([item.body for item in request.items]) and not await self._read_again(stream, request):
-                return
+            bodies = [item.body for item in request.items]
+            if not all(bodies):
+                if not await self._read_again(stream, request):
+                    return
+                bodies = [item.body for item in request.items]
             ids = [item.id for item in request.items]
             if len(ids) == 1 and self.endpoint.batch == 1:
-                request_id, body = ids[0], request.items[0].body
+                request_id, body = ids[0], bodies[0]
             else:
                 request_id = f"batch_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:32]}"
-                body = batch_body([item.body for item in request.items], self._parts.wall())
+                body = batch_body(bodies, self._parts.wall())
             now = self._parts.wall()
             try:
                 secrets = self._opened(now)
