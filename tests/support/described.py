@@ -140,7 +140,7 @@ def _prepare(case: schemathesis.Case) -> None:
     if case.meta is None or case.meta.generation.mode.is_positive:
         mend(case)
     else:
-        hypothesis.assume(not _is_international(case))
+        hypothesis.assume(not _is_international(case) and not _gives_one(case))
 
 
 def _is_international(case: schemathesis.Case) -> bool:
@@ -152,6 +152,12 @@ def _is_international(case: schemathesis.Case) -> bool:
             if not domain.isascii() and idna.encode(domain, uts46=True):
                 return True
     return False
+
+
+def _gives_one(case: schemathesis.Case) -> bool:
+    """Whether a parameter that may repeat is given without a list: in a query string that is a list of one."""
+    lists = [one.name for one in case.operation.query if one.definition.get("schema", {}).get("type") == "array"]
+    return any(isinstance((case.query or {}).get(name), str | int | float) for name in lists)
 
 
 def _texts_of(names: Collection[str], given: Any, below: bool = False) -> Iterator[str]:
