@@ -138,7 +138,7 @@ def _headers(response: web.Response) -> tuple[tuple[str, str], ...]:
 async def _key_of(request: web.Request, given: str) -> IdempotencyKey:
     """The key in its scope: the token, and its tenant. Raises BadValue, Problem."""
     actor, secret = request[ACTOR], hashlib.sha256(_secret(request)).hexdigest()
-    condition = request.headers.get(hdrs.IF_MATCH, "")
+    condition = repr(request.headers.getall(hdrs.IF_MATCH, ()))  # an empty one is not the same as none
     body = await keep_body(request, MAX_LARGE_BODY)
     content = (request.method.encode(), request.rel_url.raw_path_qs.encode(), condition.encode(), body)
     return idempotency_key((_ORDER, TOKEN, actor.token, secret, actor.tenant), given, content)

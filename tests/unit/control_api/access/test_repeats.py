@@ -65,6 +65,12 @@ async def test_a_method_that_a_path_does_not_have_is_no_order(api: TestClient) -
     await ask(api, "POST", "/v1/nothing", "k1", 404)
 
 
+async def test_an_empty_condition_is_another_order_than_none(api: TestClient) -> None:
+    await ask(api, "PUT", "/v1/templates/order", "k1", 201, DRAFT)
+    again = await api.put("/v1/templates/order", json=DRAFT, headers={HEADER: "k1", "If-Match": ""})
+    assert again.status == 422
+
+
 @pytest.mark.parametrize("path", ["/v1/errors", "/v1/pauses"])
 async def test_a_removal_finds_its_fields_in_the_body(api: TestClient, path: str, cluster: Cluster) -> None:
     order = {"tag": "spring"}
