@@ -30,7 +30,8 @@ def sources(*packages: str) -> tuple[Source, ...]:
     return tuple(_source(path) for package in packages for path in sorted((ROOT / package).rglob("*.py")))
 
 
-def imports_of(source: Source) -> set[str]:
+@functools.cache
+def imports_of(source: Source) -> frozenset[str]:
     """The dotted names that a module imports, wherever in it; relative ones do not occur here."""
     found: set[str] = set()
     for node in ast.walk(source.tree):
@@ -38,7 +39,7 @@ def imports_of(source: Source) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
-    return found
+    return frozenset(found)
 
 
 @functools.cache
