@@ -18,7 +18,7 @@ demo: $(VENV)/runtime.stamp
 
 # Tests that start nodes wait more than they work, so twice as many run as there are processors. tests/conftest.py says
 # which tests stay together. Folders with long tests come first: the end is many short ones, which leave no processor idle.
-JOBS ?= 4
+JOBS ?= 5
 FAST_JOBS ?= 2
 FAST := tests/architecture tests/unit tests/dialogs
 PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder

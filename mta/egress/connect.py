@@ -18,7 +18,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Origin, Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
-from mta.policy.failures import Trouble, after_all_hosts, broken, refuses_connection, unroutable
+from mta.policy.failures import Trouble, after_all_hosts, refuses_connection, unroutable
 from mta.policy.mta_sts import StsPolicy
 from mta.policy.routes import Route, Routes
 from mta.policy.shaping import Shaping
@@ -206,9 +206,8 @@ class Connector:
         share = self._slots.enter_path(slot, site, source.ip)
         if not isinstance(share, PathShare):
             return _no_room(site, target, share)
-        if wait := self._paths.begin(share, target):
-            words = "other connections to it were begun just now"
-            return broken(Phase.CONNECT, words, target.host, target.ip)._replace(untried=True, wait=wait)
+        if kept := await self._turn(share, target, source):
+            return kept
         attempt.host, attempt.ip = target.host, target.ip
         self._budget.next_host(attempt, self._loop.time())
         try:
@@ -223,6 +222,16 @@ class Connector:
         found = self._judged(found)._replace(mta=source.ip if found.origin is Origin.REMOTE else "")
         wait = self._paths.refused(share) if refuses_connection(found) else 0.0
         return found._replace(untried=True, wait=wait) if wait else found
+
+    async def _turn(self, share: PathShare, target: Target, source: Source) -> Trouble | None:
+        """Begin to connect to the target once few enough others do. Answers why not, as far as these found out."""
+        while wait := self._paths.begin(share, target):
+            await self._paths.wait_for_end(share, target, wait)
+            if (known := self._dead.trouble_of(target, source.ip)) is not None:
+                return known
+            if self._paths.is_narrow(share.path.site):
+                return _no_room(share.path.site, target, wait)
+        return None
 
     async def _dial(
         self, domain: str, target: Target, need: TlsNeed, policy: StsPolicy | None, source: Source, greeted: Greeted

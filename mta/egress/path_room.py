@@ -6,6 +6,7 @@ next one, and mail waits for the connections that are open. Where no connection 
 ordinary failure of the attempt.
 """
 
+import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -65,6 +66,7 @@ class PathRoom:
         self._open = Counter[Path]()
         self._coming = Counter[Path]()
         self._dialing: dict[_Peer, deque[float]] = {}  # when connections were begun that are not ready yet
+        self._waiting: dict[_Peer, deque[asyncio.Future[None]]] = {}  # for the end of one of these
         self._narrow: dict[Path, _Narrow] = {}
         self._sites = Counter[str]()  # of the paths in `_narrow`
 
@@ -91,10 +93,10 @@ class PathRoom:
             _less(self._coming, share.path)
 
     def begin(self, share: PathShare, target: Target) -> float:
-        """Begin to connect to the target. Returns 0, or the seconds to wait, because as many as are open, and five at
-        least, were begun there just now. After 0 comes `end`."""
+        """Begin to connect to the target. Returns 0, or the seconds to wait for an end at most, because as many as are
+        open, and five at least, were begun there just now. After 0 comes `end`."""
         now = self._clock()
-        begun = self._dialing.setdefault((share.path.ip, target.ip, target.port), deque())
+        begun = self._dialing.setdefault(_peer(share, target), deque())
         while begun and begun[0] <= now - TOGETHER:
             begun.popleft()
         if len(begun) >= max(AT_FIRST, self._open[share.path]):
@@ -102,13 +104,32 @@ class PathRoom:
         begun.append(now)
         return 0.0
 
+    async def wait_for_end(self, share: PathShare, target: Target, seconds: float) -> None:
+        """Wait until one that was begun at the target is open or failed, for so many seconds at most."""
+        peer, ended = _peer(share, target), asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(peer, deque())
+        waiting.append(ended)
+        try:
+            async with asyncio.timeout(seconds):
+                await ended
+        except TimeoutError:
+            return
+        finally:
+            waiting.remove(ended)
+            if not waiting:
+                self._waiting.pop(peer, None)
+
     def end(self, share: PathShare, target: Target) -> None:
         """The connection is open, or was not made."""
-        peer = share.path.ip, target.ip, target.port
+        peer = _peer(share, target)
         if begun := self._dialing.get(peer):
             begun.popleft()
         if not begun:
             self._dialing.pop(peer, None)
+        for waiting in self._waiting.get(peer, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+                return
 
     def opened(self, share: PathShare) -> None:
         """The connection is ready for mail."""
@@ -156,6 +177,10 @@ class PathRoom:
 
     def __repr__(self) -> str:
         return f"<PathRoom open={self._open.total()} narrow={len(self._narrow)}>"
+
+
+def _peer(share: PathShare, target: Target) -> _Peer:
+    return share.path.ip, target.ip, target.port
 
 
 def _less(counter: Counter[_Key], key: _Key) -> None:

@@ -11,6 +11,8 @@ def test_rows_are_the_receipts_and_events_are_the_lines_of_the_log(place: Place)
     wanted = [f"u{n}@story.test" for n in range(30)]
     ids = place.node.send([*wanted, "no@story.test", "later@story.test"], ("story", "both"))
     place.rests("story", within=20.0, delivered=30, bounced=1)
+    place.logged("story", "Delivery", 30)
+    place.logged("story", "Bounce", 1)
     until(lambda: place.log_of("story", "TransientFailure"), 20.0, "nothing is deferred")
     place.caught_up()
     rows = place.history.rows(page=7, tag="story")

@@ -1,5 +1,6 @@
 """The room of a path: as many connections as the site accepts, and one more now and then, over a node's workers."""
 
+import asyncio
 import random
 
 import pytest
@@ -155,6 +156,20 @@ def test_an_address_without_a_connection_gets_a_few_tries_at_a_time() -> None:
     assert room.begin(other, HOST) == TOGETHER
     now += TOGETHER
     assert [room.begin(other, HOST) == 0.0 for _ in range(6)] == [True] * 5 + [False], "those before are silent"
+
+
+async def test_a_connection_that_waits_for_its_turn_has_it_when_another_one_is_open_or_failed() -> None:
+    room = PathRoom(OpenPaths.alone())
+    shares = [share for _ in range(6) if isinstance(share := room.take("big", IP), PathShare)]
+    *begun, other = shares
+    assert [room.begin(share, HOST) for share in begun] == [0.0] * 5
+    turn = asyncio.create_task(room.wait_for_end(other, HOST, 60.0))
+    await asyncio.sleep(0)
+    room.end(begun[0], HOST)
+    await asyncio.wait_for(turn, 1.0)
+    assert room.begin(other, HOST) == 0.0
+    await room.wait_for_end(other, HOST, 0.01)
+    assert room.begin(other, HOST) > 0.0, "none has ended"
 
 
 def test_one_more_is_tried_at_a_time() -> None:
