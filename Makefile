@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
-# Tests that start nodes wait more than they work, so twice as many run as there are processors. tests/conftest.py says
+# Tests that start nodes wait more than they work, so more run than there are processors (two). tests/conftest.py says
 # which tests stay together. Folders with long tests come first: the end is many short ones, which leave no processor idle.
 JOBS ?= 5
 FAST_JOBS ?= 2
