@@ -10,6 +10,7 @@ import psutil
 
 _LOOKS = 20
 _BETWEEN_LOOKS = 0.25  # seconds
+_BUFFERS = ("mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer")
 _LITTLE = 8192  # bytes
 _TITLE = "floodgate: "  # of a process of a node, before its module
 
@@ -71,7 +72,8 @@ def reset_peaks(processes: list[psutil.Process]) -> None:
 
 
 def server_memory(url: str) -> dict[str, int]:
-    """`used_memory` and its peak, in bytes, as the server behind a `unix://` URL says them."""
+    """`used_memory` and its peak, and what of it are buffers of clients and of the append-only file, in bytes, as the
+    server behind a `unix://` URL says them."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.settimeout(30.0)
         link.connect(url.removeprefix("unix://"))
@@ -79,18 +81,24 @@ def server_memory(url: str) -> dict[str, int]:
         with link.makefile("rb") as answer:
             text = answer.read(int(answer.readline()[1:])).decode()
     said = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return {name: int(said[name]) for name in ("used_memory", "used_memory_peak")}
+    figures = {name: int(said[name]) for name in ("used_memory", "used_memory_peak")}
+    return figures | {"buffers": sum(int(said.get(name, 0)) for name in _BUFFERS)}
 
 
 def settled_memory(url: str) -> int:
-    """`used_memory` once it falls no more: memory that was freed lately is gone."""
-    least = server_memory(url)["used_memory"]
+    """`used_memory` besides buffers, once it falls no more: memory that was freed lately is gone."""
+    least = _kept(url)
     for _ in range(_LOOKS):
         time.sleep(_BETWEEN_LOOKS)
-        before, least = least, min(least, server_memory(url)["used_memory"])
+        before, least = least, min(least, _kept(url))
         if before - least < _LITTLE:
             break
     return least
+
+
+def _kept(url: str) -> int:
+    found = server_memory(url)
+    return found["used_memory"] - found["buffers"]
 
 
 def _role(command: list[str], name: str) -> str:
