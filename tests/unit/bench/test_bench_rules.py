@@ -65,6 +65,7 @@ async def test_a_call_that_nobody_answers_is_an_answer_too() -> None:
 
 def test_the_servers_memory_is_what_it_says(tmp_path: Path) -> None:
     said = b"# Memory\r\nused_memory:1234\r\nused_memory_human:1K\r\nused_memory_peak:5678\r\n"
+    said += b"mem_clients_slaves:1\r\nmem_clients_normal:20\r\nmem_aof_buffer:300\r\n"
 
     def serve(listener: socket.socket) -> None:
         link, _ = listener.accept()
@@ -79,7 +80,7 @@ def test_the_servers_memory_is_what_it_says(tmp_path: Path) -> None:
         server.start()
         found = server_memory(f"unix://{tmp_path / 's'}")
         server.join()
-    assert found == {"used_memory": 1234, "used_memory_peak": 5678}
+    assert found == {"used_memory": 1234, "used_memory_peak": 5678, "buffers": 321}
 
 
 def test_a_lookup_is_measured_and_kept_with_what_it_found(tmp_path: Path) -> None:
