@@ -9,7 +9,7 @@ import orjson
 
 from control_api.dependencies import Dependencies
 from control_api.http.times import now_ms
-from mta.model.errors import BadValue, HistoryError
+from mta.model.errors import BadValue, HistoryAway, HistoryError
 from mta.ports.history import Cursor
 
 _PAGE: Final = 500
@@ -60,11 +60,19 @@ class MissedEvents:
         place, deps, sure = self._place, self._deps, now_ms() + _SURE_MS
         known = await self._known()
         deadline = asyncio.get_running_loop().time() + _PATIENCE
-        try:
-            at = place.at or await deps.history.at(place.ms - _MARGIN_MS)
-            while True:
+        at = place.at
+        while True:
+            page = None
+            try:
+                at = at or await deps.history.at(place.ms - _MARGIN_MS)
                 complete = (await deps.history.coverage()).as_of >= sure
                 page = await deps.history.events(at, _PAGE)
+            except HistoryAway:
+                pass  # for a moment, perhaps
+            except HistoryError:
+                self.may_lack = True
+                return
+            if page is not None:
                 for one in page.events:
                     if one.event_id not in known:
                         self.told.add(one.event_id)
@@ -73,12 +81,10 @@ class MissedEvents:
                 at = page.next
                 if page.at_end and complete:
                     return
-                if asyncio.get_running_loop().time() > deadline:
-                    self.may_lack = True
-                    return
-                await asyncio.sleep(_TICK if page.at_end else 0)
-        except HistoryError:
-            self.may_lack = True
+            if asyncio.get_running_loop().time() > deadline:
+                self.may_lack = True
+                return
+            await asyncio.sleep(_TICK if page is None or page.at_end else 0)
 
     async def _known(self) -> set[str]:
         """Ids of events that the watcher has seen, as far as the live stream still has them."""

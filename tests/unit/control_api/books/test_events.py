@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient
 from control_api.books import events, missed_events
 from control_api.dependencies import DEPENDENCIES
 from mta.history.absent import AbsentHistory
-from mta.model.errors import HistoryError, HistoryOff
+from mta.model.errors import HistoryAway, HistoryError, HistoryOff
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from tests.support.control_api import Cluster
@@ -131,6 +131,13 @@ async def test_history_tells_what_the_live_stream_lacks(
     # The watcher has seen the first; the live stream has it and, since the watcher is back, the last.
     cluster.lines = [(f"5-0.{at}", orjson.dumps({"type": "Delivery", "event": ids[at - 1]})) for at in (1, 5)]
     cluster.unwatched = True
+    away = [True, False, True]  # the database does not answer now and then
+
+    def reach() -> None:
+        if away and away.pop(0):
+            raise HistoryAway("it is locked")
+
+    history.reach = reach
     answer = await api.get("/v1/events?for=1500ms", headers={"Last-Event-ID": "5-0.1"})
     text = await answer.text()
     told = [orjson.loads(line[6:])["event"] for line in text.splitlines() if line.startswith("data: ")]
