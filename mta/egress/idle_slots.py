@@ -2,7 +2,7 @@
 messages."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from mta.egress.connection import Connection
@@ -18,18 +18,21 @@ class IdleSlots:
         self,
         slots: Slots,
         loop: asyncio.AbstractEventLoop,
+        idle: Collection[Connection],
         idle_timeout: float,
         is_reserved: Callable[[Connection], bool],
     ) -> None:
-        """`idle_timeout`: seconds, by which the deadline of an idle connection tells since when it is idle."""
+        """`idle`: the connections of the outlet that are idle now. `idle_timeout`: seconds, by which the deadline of
+        one of them tells since when it is."""
         self._slots = slots
         self._loop = loop
+        self._idle = idle
         self._idle_timeout = idle_timeout
         self._is_reserved = is_reserved
 
     def look(self, connection: Connection) -> None:
         """Close the connection, or look at it again, if it is idle and mail of others waits for its slot."""
-        if connection not in connection.idle or connection.transaction is not None or self._is_reserved(connection):
+        if connection not in self._idle or connection.transaction is not None or self._is_reserved(connection):
             return
         if not self._slots.is_wanted(connection.slot):
             return

@@ -63,7 +63,8 @@ class Outlet:
         self.start_next, self._rest = self._start.start_next, self._start.rest
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
-        self._idle_slots = IdleSlots(self._slots, self._loop, delivery.idle_timeout, self._start.is_reserved)
+        kept_for, reserved = delivery.idle_timeout, self._start.is_reserved
+        self._idle_slots = IdleSlots(self._slots, self._loop, self._idle, kept_for, reserved)
         limiting = site if plan.is_limited or plan.per_ip is not None else ""
         # Limits of the domain's own hold for its connections alone.
         self._share = None if plan.has_domain else Share(shared, queue, limiting, self)

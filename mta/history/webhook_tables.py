@@ -213,4 +213,6 @@ def _prepare_session(connection: Any, record: Any) -> None:
     connection.execute(f"SET search_path = {_SCHEMA}")
     connection.execute("SET statement_timeout = 30000")
     connection.execute("SET lock_timeout = 5000")
+    # A process that stands still does not keep its locks.
+    connection.execute("SET idle_in_transaction_session_timeout = 10000")
     connection.commit()

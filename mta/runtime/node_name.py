@@ -102,8 +102,10 @@ class NodeName:
     async def leave(self) -> None:
         """Free the name, so that the next node of this name need not wait."""
         try:
-            if self._seen:
-                await self._names.write(self._name, self._seen, None)
+            if self._seen and await self._names.write(self._name, self._seen, None) is None:
+                raw, entry = await self._names.read(self._name)
+                if entry is not None and entry.run == self._mine.run:  # a write of this node whose answer was lost
+                    await self._names.write(self._name, raw, None)
         except StoreError as error:
             log.debug("node.name: the entry stays in the store: %s", error)
 

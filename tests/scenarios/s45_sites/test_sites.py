@@ -153,8 +153,8 @@ def lift(town: Town, order: str) -> None:
 def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(town: Town) -> None:
     sink = town.sink.sink
     before = len(sink.taken)
-    town.sink.script(".", slow(0.06))
-    send(town, "fewer", 240)
+    town.sink.script(".", slow(0.04))
+    send(town, "fewer", 400)
     until(lambda: sink.open == MOST, 60.0)
     order = limit(town, connections=1)
     until(at_most(sink, 1), 60.0)  # all processes know it by now
@@ -165,12 +165,12 @@ def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(tow
     assert (found["limits"][0]["value"], found["limits"][0]["order"]) == (1, order)
     lift(town, order)
     until(lambda: sink.open == MOST, 60.0)
-    until(lambda: len(sink.taken) == before + 240, 60.0)
+    until(lambda: len(sink.taken) == before + 400, 60.0)
     assert sink.most_open == MOST
     town.sink.script(".", None)
     until(lambda: not sink.open, 60.0)
-    settled(town, "fewer", 240)
-    at_rest(town.nodes[0], delivered=before + 240)
+    settled(town, "fewer", 400)
+    at_rest(town.nodes[0], delivered=before + 400)
 
 
 def test_a_site_that_an_order_closes_gets_no_mail_until_it_is_opened(town: Town) -> None:

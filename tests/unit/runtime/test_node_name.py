@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from mta.model.errors import SettingsError, StoreAway
 from mta.ports.node_names import NodeEntry
@@ -172,5 +173,14 @@ async def test_a_name_is_taken_back_from_a_node_that_does_not_live(names: Names)
     assert names.entry.identity == "a"
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)
+    await holder.leave()
+    assert names.entry is None
+
+
+async def test_a_node_leaves_its_name_also_where_the_answer_to_its_last_beat_was_lost(names: Names):
+    holder = of(names, "a", Clock())
+    await holder.take(asyncio.Event())
+    assert names.entry is not None
+    names.entry = replace(names.entry, beat=names.entry.beat + 1)
     await holder.leave()
     assert names.entry is None
