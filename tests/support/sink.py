@@ -1,6 +1,7 @@
 """A destination for tests that answers by script and records what it received, when, and on which connection."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -72,6 +73,10 @@ class Sink:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    def receive_buffer(self, size: int) -> None:
+        """The bytes that the system takes for each later connection before they are read here."""
+        self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     async def stop(self) -> None:
         """Stop listening, and cut every connection."""
