@@ -49,18 +49,28 @@ _PROGRAMS: Final = {
 _LAST_LOOKS: Final = 5.0  # seconds that the watches have to end
 
 
-def first_programs(settings: Settings) -> list[str]:
-    """The modules of the processes that the node starts at once."""
+def _parts(settings: Settings) -> list[str]:
+    """The kinds of processes of the node that its roles ask for, in the order in which they start."""
     roles = settings.node.roles
-    starts = {
+    has = {
         "worker": "smtp" in roles or "delivery" in roles,
         "sweeper": "delivery" in roles,
         "journal": "journal" in roles,
         "api": "api" in roles,
-        "inject": "api" in roles and bool(settings.api.inject_listen),
+        "inject": "api" in roles,
         "tracking": settings.tracks,
     }
-    return [_PROGRAMS[name] for name, at_once in starts.items() if at_once]
+    return [part for part, is_there in has.items() if is_there]
+
+
+def _starts_when_asked(part: str, settings: Settings) -> bool:
+    """Whether it starts with the first client only."""
+    return part == "inject" and not settings.api.inject_listen
+
+
+def first_programs(settings: Settings) -> list[str]:
+    """The modules of the processes that the node starts at once."""
+    return [_PROGRAMS[part] for part in _parts(settings) if not _starts_when_asked(part, settings)]
 
 
 class Supervisor:
@@ -153,33 +163,24 @@ class Supervisor:
             WorkerLoads.at(load_slot).leave()
         store.give_up(pid)
 
-    def _roles(self) -> dict[str, Role]:
-        node = self._settings.node
-        workers = node.workers or os.cpu_count() or 1
-        table: dict[str, Role] = {}
-        if "smtp" in node.roles or "delivery" in node.roles:
+    def _role(self, part: str) -> Role:
+        if part == "worker":
+            workers = self._settings.node.workers or os.cpu_count() or 1
             sockets = tuple(sock.fileno() for sock in self._smtp)
             slots = load_slots(workers) if sockets else ()
-            table["worker"] = Role(_PROGRAMS["worker"], workers, sockets, slots, worker_memory())
-        if "delivery" in node.roles:
-            table["sweeper"] = Role(_PROGRAMS["sweeper"], 1)
-        if "journal" in node.roles:
-            table["journal"] = Role(_PROGRAMS["journal"], 1)
-        if "api" in node.roles:
-            table["api"] = Role(_PROGRAMS["api"], 1, tuple(sock.fileno() for sock in self._api))
-            table["inject"] = Role(_PROGRAMS["inject"], 1, tuple(sock.fileno() for sock in self._inject))
-        if self._tracking:
-            table["tracking"] = Role(_PROGRAMS["tracking"], 1, tuple(sock.fileno() for sock in self._tracking))
-        return table
+            return Role(_PROGRAMS[part], workers, sockets, slots, worker_memory())
+        listening = {"api": self._api, "inject": self._inject, "tracking": self._tracking}.get(part, ())
+        return Role(_PROGRAMS[part], 1, tuple(sock.fileno() for sock in listening))
 
     def _start_processes(self, store: NodeStore) -> None:
-        for name, role in self._roles().items():
+        for name in _parts(self._settings):
+            role = self._role(name)
             for number in range(role.processes):
                 load_slot = role.load_slots[number] if role.load_slots else None
                 label = f"{name}-{number + 1}" if role.processes > 1 else name
                 boot, reaped = partial(self._boot, role, load_slot), partial(self._reaped, store, load_slot)
                 process = Process(label, role, self._forks, boot, reaped, self._settings.delivery.lease)
-                if name == "inject" and not self._settings.api.inject_listen:
+                if _starts_when_asked(name, self._settings):
                     start_when_asked(process, self._inject[0])
                 else:
                     process.start()
