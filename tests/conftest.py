@@ -1,9 +1,11 @@
-"""Skips tests whose programs are missing, fails a CI run that skipped any, and says which tests run side by side."""
+"""Skips tests whose programs are missing, fails a CI run that skipped any, says which tests run side by side, and
+shows the logs of nodes around a failure."""
 
 import functools
 import gc
 import os
 import pathlib
+import sys
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -56,6 +58,19 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         for mark in item.iter_markers("needs"):
             if tool(mark.args[0]) is None:
                 item.add_marker(pytest.mark.skip(reason=f"{mark.args[0]} is not installed"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the ends of the logs of the nodes around it, so that its output is enough to understand it."""
+    report = yield
+    support = sys.modules.get("tests.support.node")
+    if report.failed and support is not None:
+        load = " ".join(f"{figure:.1f}" for figure in os.getloadavg())
+        for node in sorted(support.NODES, key=lambda node: node.name):
+            if node.process is not None:
+                report.sections.append((f"node {node.name} of {node.folder}, load {load}", node.last_lines()))
+    return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

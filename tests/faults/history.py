@@ -143,7 +143,7 @@ class HistoryFaults:
         assert not [one.event.reason for one in events if one.event.type is EventType.GAP]
         logged = self._logged()
         assert {line["event"] for line in as_lines(events)} == logged, "log and history differ"
-        until(lambda: len(follower.seen) >= len(events), 20.0, "the reader does not get to the end")
+        until(lambda: len(follower.seen) >= len(events), what="the reader does not get to the end")
         assert [one.event_id for one in follower.seen] == [one.event_id for one in events]
         for row in rows[:: max(1, len(rows) // 50)]:
             kept = history.ask(lambda reader, row=row: reader.events_of(row.id[:16]))  # type: ignore[misc]

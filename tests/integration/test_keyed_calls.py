@@ -77,7 +77,7 @@ async def counted(store: Store) -> int:
 
 async def taken(process: Process, to: Sequence[str]) -> list[Handed]:
     """The answer, once the process that worked on the call has left it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30.0):
         while True:
             try:
                 return await process.call(to)

@@ -41,7 +41,7 @@ class FakeSettle:
     def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
         self.escapes.append(claimed)
 
-    async def until(self, count: int, within: float = 10.0) -> list[Outcome]:
+    async def until(self, count: int, within: float = 60.0) -> list[Outcome]:
         async def wait() -> None:
             while len(self.outcomes) < count:
                 self._event.clear()

@@ -7,21 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 from mta.model.errors import StoreAway
+from tests.support.conditions import told
 from tests.support.node import pause_before_next_look
 
 
-async def eventually(holds: Callable[[], Any], within: float = 20.0) -> Any:
-    """Ask until the answer, which may be awaited, is true; the answer. A store that is away has no answer yet."""
+async def eventually(holds: Callable[[], Any], within: float = 60.0, *, least: float = 0.01) -> Any:
+    """Ask until the answer, which may be awaited, is true; the answer. A store that is away has no answer yet.
+
+    `within` is no bound of speed: a busy machine may need it. `least`: seconds between two looks, at first.
+    """
     loop = asyncio.get_running_loop()
     begun = loop.time()
+    found, awaited = None, False
     while True:
         asked = loop.time()
         with contextlib.suppress(StoreAway):
             found = holds()
-            if inspect.isawaitable(found):
+            if awaited := inspect.isawaitable(found):
                 found = await found
             if found:
                 return found
         now = loop.time()
-        assert now < begun + within, f"{holds} did not hold within {within} s"
-        await asyncio.sleep(pause_before_next_look(now - begun, now - asked, least=0.01))
+        if now >= begun + within:
+            raise AssertionError(f"a condition: not within {within} s\n{told(holds, found, ask=not awaited)}")
+        await asyncio.sleep(pause_before_next_look(now - begun, now - asked, least))

@@ -114,7 +114,7 @@ def assert_story(stream: MailStream, sink: SinkThread, node: Node) -> Counter[st
     def reached() -> Counter[str]:
         return Counter(r.recipients[0] for r in sink.to(domain) if r.taken)
 
-    until(lambda: accepted <= reached().keys(), 30, "accepted mail has not arrived")
+    until(lambda: accepted <= reached().keys(), what="accepted mail has not arrived")
     until(lambda: not node.call("GET", "/v1/queues")[1]["queues"])
     found = reached()
     assert refused.isdisjoint(found), f"refused and delivered: {refused & found.keys()}"

@@ -5,21 +5,28 @@ import dataclasses
 import json
 import os
 import pathlib
-import queue
+import select
 import signal
 import smtplib
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, Final
 
 import psutil
 
+from tests.support.command_forks import Fork
+from tests.support.conditions import told
+
 TOKEN = "test-token-of-the-suite"
+NODES: "weakref.WeakSet[Node]" = weakref.WeakSet()  # those that a test, or a fixture around it, has not given up
+
+
+_PROGRAM: Final = [sys.executable, "-m", "mta.cli.main"]
 
 
 @dataclasses.dataclass
@@ -32,11 +39,15 @@ class LogRead:
 
 
 class Node:
+    # Whether a node of a test may be a fork of a process that has imported the program. Measurements, and tests about
+    # the program as users start it, have a program of its own.
+    forked = True
+
     def __init__(self, folder: pathlib.Path, name: str = "n1", redis: str = "", workers: int = 2, **sets: Any) -> None:
         self.folder = folder
         self.name = name
         self.log = folder / "log" / "delivery.jsonl"
-        words = [sys.executable, "-m", "mta.cli.main", "node", "--name", name, "--data-dir", str(folder)]
+        words = [*_PROGRAM, "node", "--name", name, "--data-dir", str(folder)]
         words += ["--workers", str(workers), *(["--set", f"redis.url={redis}"] if redis else ["--embedded"])]
         # Addresses that bounced in one test are written to in another one.
         defaults: dict[str, Any] = {"smtp.listen": "127.0.0.1:0", "api.listen": "127.0.0.1:0", "suppressions.auto": []}
@@ -45,32 +56,45 @@ class Node:
         self.words = words
         self.token: str | None = TOKEN  # None: the node makes its own
         self.build: pathlib.Path | None = None  # another copy of the program, None: this one
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Fork | subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
+        self._out: IO[bytes]
         self._read = LogRead()
+        NODES.add(self)
 
     def start(self, timeout: float = 60.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
         environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
         if self.build is not None:
             environ |= {"PYTHONPATH": str(self.build)}
-        with (self.folder / "node.log").open("a") as errors:
-            self.process = subprocess.Popen(
-                self.words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ, cwd=self.build
-            )
-        lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
-        try:
-            line = lines.get(timeout=timeout)
-        except queue.Empty:
+        reading, writing = os.pipe()
+        self._out = open(reading, "rb")  # noqa: SIM115 - open as long as the node may write to it
+        with open(writing, "wb") as its_out, (self.folder / "node.log").open("a") as errors:
+            self.process = self._begin(environ, its_out.fileno(), errors.fileno())
+        if not select.select([self._out], [], [], timeout)[0]:
             self.stop(signal.SIGKILL)
-            raise AssertionError(f"not ready within {timeout} s\n{self.errors()}") from None
+            raise AssertionError(f"not ready within {timeout} s\n{self.errors()}")
+        line = self._out.readline()
         assert line, self.errors()
         self.ready = json.loads(line)
         return self
 
+    def _begin(self, environ: Mapping[str, str], out: int, errors: int) -> "Fork | subprocess.Popen[bytes]":
+        plain = self.build is None and self.words[: len(_PROGRAM)] == _PROGRAM
+        if self.forked and plain and "PYTEST_CURRENT_TEST" in environ:
+            return Fork(self.words[len(_PROGRAM) :], environ, out, errors)
+        return subprocess.Popen(self.words, stdout=out, stderr=errors, env=environ, cwd=self.build)
+
     def errors(self) -> str:
         return (self.folder / "node.log").read_text()
+
+    def last_lines(self) -> str:
+        """The ends of its own log and of its delivery log, for the output of a failed test."""
+        found = []
+        for file, lines in ((self.folder / "node.log", 40), (self.log, 15)):
+            if file.exists():
+                found += [f"-- {file.name}", *file.read_text(errors="replace").splitlines()[-lines:]]
+        return "\n".join(found)
 
     @property
     def smtp(self) -> tuple[str, int]:
@@ -161,6 +185,7 @@ class Node:
             self.process.wait()
             raise
         self.process = None
+        self._out.close()
         return status
 
 
@@ -179,8 +204,11 @@ def running(*things: Any) -> Iterator[None]:
         yield
 
 
-def until(holds: Callable[[], Any], timeout: float = 20.0, what: str | Callable[[], str] = "") -> Any:
-    """Ask until the answer is true; the answer. `what` says what failed, or is called to say it."""
+def until(holds: Callable[[], Any], timeout: float = 60.0, what: str | Callable[[], str] = "") -> Any:
+    """Ask until the answer is true; the answer. `what` says what failed, or is called to say it.
+
+    The time is no bound of speed: a busy machine may need it.
+    """
     begun = asked = time.monotonic()
     while True:
         found = holds()
@@ -189,7 +217,7 @@ def until(holds: Callable[[], Any], timeout: float = 20.0, what: str | Callable[
         now = time.monotonic()
         if now >= begun + timeout:
             said = what() if callable(what) else what
-            raise AssertionError(said or f"{holds} did not hold within {timeout} s")
+            raise AssertionError(f"{said or 'a condition'}: not within {timeout} s\n{told(holds, found)}")
         time.sleep(pause_before_next_look(now - begun, now - asked))
         asked = time.monotonic()
 

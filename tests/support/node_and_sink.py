@@ -86,9 +86,9 @@ class NodeAndSink:
             assert found["balanced"] in ((True,) if over else (None, True)), found
             return found if over else None
 
-        return until(look, 20.0, f"the sweep of {rule} is not done")
+        return until(look, what=f"the sweep of {rule} is not done")
 
-    def rests(self, tag: str, *, within: float = 20.0, **classes: int) -> dict[str, Any]:
+    def rests(self, tag: str, *, within: float = 60.0, **classes: int) -> dict[str, Any]:
         """The tag's statement once it says so much; it balances."""
         found: dict[str, Any] = {}
 
@@ -106,7 +106,7 @@ class NodeAndSink:
 
     def logged(self, tag: str, kind: str, count: int) -> list[dict[str, Any]]:
         """The tag's lines of that type, once there are as many; never more."""
-        until(lambda: len(self.log_of(tag, kind)) >= count, 20.0, f"{kind} of {tag}")
+        until(lambda: len(self.log_of(tag, kind)) >= count, what=f"{kind} of {tag}")
         found = self.log_of(tag, kind)
         assert len(found) == count, found
         return found

@@ -14,7 +14,7 @@ def recount(url: str) -> Report:
     return asyncio.run(_report(url))
 
 
-def assert_balanced(url: str, within: float = 5.0) -> Report:
+def assert_balanced(url: str, within: float = 30.0) -> Report:
     """No broken sentence and balanced books, once the store is at rest; the report."""
     deadline = time.monotonic() + within
     while True:

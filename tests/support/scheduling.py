@@ -10,6 +10,7 @@ from mta.model.rules import Head
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import Due, Move, Settled
+from tests.support.eventually import eventually
 
 QUEUE = QueueKey("p", "example.com")
 SETTINGS = Settings(node=NodeSettings(name="n1", data_dir="/nowhere"))
@@ -134,7 +135,5 @@ class FakeDeliver:
         assert self.left[deliveries[0].queue] >= -beyond, "more than there was room for"
 
 
-async def until(condition, seconds=3.0):
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+async def until(condition, seconds=60.0):
+    await eventually(condition, seconds, least=0.001)

@@ -84,7 +84,7 @@ class Sink:
         for session in list(self._sessions):
             session.cut()
 
-    async def until(self, condition: Callable[["Sink"], bool], within: float = 10.0) -> None:
+    async def until(self, condition: Callable[["Sink"], bool], within: float = 60.0) -> None:
         """Wait until the condition holds; asked again whenever something happened here."""
 
         async def wait() -> None:

@@ -19,7 +19,7 @@ def lines(node: Node, recipient: str, *types: str) -> list[dict[str, Any]]:
     ]
 
 
-def ended(node: Node, *recipients: str, timeout: float = 20.0) -> dict[str, dict[str, Any]]:
+def ended(node: Node, *recipients: str, timeout: float = 60.0) -> dict[str, dict[str, Any]]:
     """The line that ended the mail of each recipient, once there is one for all of them."""
 
     def look() -> dict[str, dict[str, Any]] | None:

@@ -189,7 +189,7 @@ async def test_waiting_ends_when_the_worker_has_answered(open_store):
     while not await api.link.command("HEXISTS", keys.lane_key(0, b"cancels"), claimed.id):
         assert not asking.done()
     await worker.queues.settle(0, [ended(claimed, final=final(claimed))])
-    [shown] = await asyncio.wait_for(asking, 5.0)
+    [shown] = await asyncio.wait_for(asking, 30.0)
     assert shown.state is Class.DELIVERED
     await sound(api)
 

@@ -77,11 +77,11 @@ async def test_what_is_read_at_once_is_bounded_by_bytes_however_large_the_entrie
 async def test_who_waits_is_woken_by_an_event_of_any_lane_and_may_give_up(open_store):
     store = await open_store()
     positions = dict.fromkeys(range(store.outbox.lanes), "0-0")
-    assert not await asyncio.wait_for(store.outbox.wait(positions, 0.05), 10.0)
+    assert not await asyncio.wait_for(store.outbox.wait(positions, 0.05), 30.0)
     waiting = asyncio.create_task(store.outbox.wait(positions, 10.0))
     await eventually(lambda: blocked(store))
     await store.queues.note(3, [b"event"])
-    assert await asyncio.wait_for(waiting, 10.0)
+    assert await asyncio.wait_for(waiting, 30.0)
     positions[3] = (await store.outbox.read(3, "0-0", ROOM)).entries[-1].id
     given_up = asyncio.create_task(store.outbox.wait(positions, 10.0))
     await eventually(lambda: blocked(store))

@@ -49,7 +49,7 @@ class NodeAndDestinations:
             events = [e for e in self.node.events() if e["type"] == kind and e["recipient"] in recipients]
             return events if len(events) >= len(recipients) else []
 
-        return until(all_there, 30, f"not all of {len(recipients)} have a {kind}")
+        return until(all_there, what=f"not all of {len(recipients)} have a {kind}")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_what_swaks_sends_arrives_unharmed(
         path.write_bytes(mail[recipient])
         words = [tool("swaks") or "swaks", "--server", "127.0.0.1", "--port", str(tap.port), "--helo", "swaks.example"]
         words += ["--from", SENDER, "--to", recipient, "--data", f"@{path}", "--hide-all"]
-        done = subprocess.run(words, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(words, capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, (recipient, done)
 
     with WireTap(place.node.smtp) as tap, ThreadPoolExecutor(4) as clients:
@@ -375,7 +375,7 @@ def test_messages_sent_by_hand_with_the_commands_of_the_readme_arrive_with_their
     send += ["--to", "send@aiosmtpd.test", "--tag", "campaign_x", "--tag", "customer_y", str(path)]
     swaks = [tool("swaks") or "swaks", "--server", server, "--from", SENDER, "--to", "swaks@aiosmtpd.test"]
     swaks += ["--header", "X-MQ-Tag: campaign_x", "--header", "Subject: by hand", "--body", "hello"]
-    said = [subprocess.run(words, capture_output=True, timeout=30, check=True).stdout for words in (send, swaks)]
+    said = [subprocess.run(words, capture_output=True, timeout=60, check=True).stdout for words in (send, swaks)]
     place.until_logged("Delivery", {"send@aiosmtpd.test", "swaks@aiosmtpd.test"})
     logged = {e["recipient"]: e for e in place.node.events() if e["type"] == "Delivery"}
     assert logged["send@aiosmtpd.test"]["tags"] == ["campaign_x", "customer_y"]

@@ -26,7 +26,7 @@ UNSAFE = {
 def start_of(node: Node) -> tuple[int, str, str]:
     """Exit status, standard output and standard error of a node that does not come up."""
     node.folder.mkdir()
-    done = subprocess.run(node.words, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(node.words, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

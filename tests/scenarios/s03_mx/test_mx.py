@@ -168,7 +168,7 @@ def test_a_host_with_an_ipv6_address_is_reached_there(town: Town, tmp_path: path
 def deferred_by_dns(node: Node, *addresses: str) -> None:
     """Each of them is tried once, told of the trouble, and goes on waiting."""
     node.send(list(addresses), tags=("dns",))
-    until(lambda: all(lines(node, address, "TransientFailure") for address in addresses), 30.0)
+    until(lambda: all(lines(node, address, "TransientFailure") for address in addresses))
     for address in addresses:
         line = lines(node, address)[0]
         assert (line["code"], line["enhanced"], line["origin"]) == (451, "4.4.3", "local")

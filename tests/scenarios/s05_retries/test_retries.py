@@ -61,7 +61,7 @@ def test_a_peer_that_fails_at_random_gets_each_message_once_and_the_books_agree(
         with running(node):
             every = [f"m{n}@moody.test" for n in range(150)]
             node.send(every, tags=("moody",))
-            until(lambda: len({line["recipient"] for line in node.events() if line["type"] == "Delivery"}) > 100, 30.0)
+            until(lambda: len({line["recipient"] for line in node.events() if line["type"] == "Delivery"}) > 100)
             calm = True
             ends = ended(node, *every)
             assert len(seen) >= 4  # nearly every command met a mood

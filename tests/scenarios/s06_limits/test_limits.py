@@ -123,7 +123,7 @@ def test_workers_that_are_killed_give_their_slots_back(tmp_path: pathlib.Path) -
                 os.kill(pid, signal.SIGKILL)
             until(lambda: not sink.sink.open)
             sink.script(".", None)
-            ends = ended(node, *every, timeout=30.0)
+            ends = ended(node, *every)
             assert {line["type"] for line in ends.values()} == {"Delivery"}
             assert sink.sink.most_open == 2
             receipts = Counter(message.recipients[0] for message in sink.sink.received)

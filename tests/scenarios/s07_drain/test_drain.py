@@ -123,7 +123,7 @@ def test_restarts_under_load_lose_nothing_and_send_nothing_twice(tmp_path: pathl
             assert not loads[0].broken_after_data
             assert set(loads[0].refusals) <= {0, 421}
             assert len(accepted) == len(set(accepted))
-            until(lambda: len(sink.sink.taken) >= len(accepted), 30.0)
+            until(lambda: len(sink.sink.taken) >= len(accepted))
             until(lambda: summary(node)["Delivery"] == len(accepted))
             receipts = Counter(message.recipients[0] for message in sink.sink.received)
             assert receipts == dict.fromkeys(accepted, 1)

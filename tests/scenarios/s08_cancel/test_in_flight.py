@@ -39,7 +39,7 @@ def test_what_is_past_its_dot_is_named_and_counted_after_when_it_is_delivered(pl
     receipts = {r.recipients[0]: r for r in place.sink.to("past.test")}
     for entry in listed.values():
         assert _seconds(entry["dot_at"]) <= _seconds(rule["effective_at"])
-        assert abs(_seconds(entry["dot_at"]) - receipts[entry["recipient"]].dot_at) < 1.0
+        assert abs(_seconds(entry["dot_at"]) - receipts[entry["recipient"]].dot_at) < 5.0
     account = until(lambda: (a := place.account(rule))["sweep"]["state"] == "done" and a)
     assert (account["queued"], account["quiet_at"], account["delivered"]["after"]) == (2, None, 0)
     assert account["complete"] is False
@@ -99,7 +99,7 @@ def test_what_waits_for_354_is_aborted_and_its_neighbours_are_delivered_once(pla
 
     began = time.time()
     rule = place.order(tag="flight")
-    assert time.time() - began < 3.0
+    assert time.time() - began < 15.0
     assert rule["past_dot"] == []
     place.sink.script("DATA", None)
     place.sink.release("354 go on")

@@ -24,7 +24,7 @@ def test_a_sweep_whose_process_is_killed_is_taken_up_and_ends_each_delivery_once
         assert under_way["complete"] is False
         assert under_way["balanced"] is None
         os.kill(node.child("mta.runtime.sweeper"), signal.SIGKILL)
-        done = until(lambda: (s := node.call("GET", path)[1])["complete"] and s, 30.0)
+        done = until(lambda: (s := node.call("GET", path)[1])["complete"] and s)
         assert_accounted(done)
         assert (done["matched"], done["intercepted"]["queued"], done["sweep"]["state"]) == (300, 300, "done")
         assert node.statement("keep")["queued"] == 150

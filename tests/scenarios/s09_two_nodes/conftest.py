@@ -24,7 +24,7 @@ class Pair:
         return {w["name"]: w for w in self.nodes[0].call("GET", "/v1/workers")[1]["workers"] if not w["dead"]}
 
     def matchers(self) -> list[str]:
-        return until(lambda: len(found := sorted(self.sessions())) == 6 and found, 10.0, f"{self.sessions()}")
+        return until(lambda: len(found := sorted(self.sessions())) == 6 and found, what=f"{self.sessions()}")
 
     def delivering(self) -> list[str]:
         """The matchers that orders wait for."""
@@ -47,8 +47,7 @@ class Pair:
         """The tag's statement once its classes are these."""
         return until(
             lambda: (s := self.nodes[0].statement(tag)) and all(s[name] == n for name, n in classes.items()) and s,
-            15.0,
-            f"{tag}: {self.nodes[0].statement(tag)}",
+            what=f"{tag}: {self.nodes[0].statement(tag)}",
         )
 
     def complete(self, rule: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +58,7 @@ class Pair:
             assert status == 200, found
             return found if found["complete"] else None
 
-        return until(look, 15.0, f"the account of {rule} is not complete")
+        return until(look, what=f"the account of {rule} is not complete")
 
 
 @pytest.fixture(scope="package")

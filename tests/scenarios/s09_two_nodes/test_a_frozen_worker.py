@@ -42,7 +42,7 @@ class Frozen:
         self.session = pair.sessions()[self.name]["session"]
         self.pid = int(self.name.rpartition("/")[2])
         self.home = next(node for node in pair.nodes if self.name.startswith(node.name + "/"))
-        until(self._has_neighbours, 15.0)
+        until(self._has_neighbours)
         until(lambda: sum(s.held for s in list(pair.sink.sink._sessions)) == len(self.others) + 1)
         freeze(self.home, self.pid)
         pair.sink.script("DATA", None)
@@ -65,7 +65,7 @@ class Frozen:
         assert rule["workers"]["confirmed"] == [name for name in everyone if name != self.name]
         assert asked + 1.4 <= seconds(rule["effective_by"]) <= time.time() + 1.6
         path = f"/v1/errors/{rule['id']}"
-        later = until(lambda: (r := node.call("GET", path)[1])["effective"] and r, 5.0)
+        later = until(lambda: (r := node.call("GET", path)[1])["effective"] and r)
         assert asked <= seconds(later["effective_at"]) <= seconds(rule["effective_by"])
         assert (later["past_dot"], later["workers"]["unconfirmed"]) == ([], [self.name])
         return rule | later
@@ -128,7 +128,7 @@ def test_a_worker_that_goes_on_after_the_order_aborts_what_waited_for_its_dot(pa
 def test_a_worker_that_slept_beyond_its_lease_finds_its_claims_taken_and_sends_none_again(pair: Any, frozen: Frozen):
     rule = frozen.order()
     pair.sink.release("354 go on")
-    until(lambda: not pair.claims(frozen.session), 10.0, "the claims were not taken back")
+    until(lambda: not pair.claims(frozen.session), what="the claims were not taken back")
     pair.waits(f"{frozen.tag}-other", queued=0, delivered=len(frozen.others))
     pair.waits(frozen.tag, queued=0)
     assert frozen.session not in {w["session"] for w in pair.sessions().values()}
@@ -156,7 +156,7 @@ def test_a_reply_that_is_read_after_the_claims_were_taken_back_turns_intercepted
         status, rule = node.call("POST", "/v1/errors?wait=5s", {"code": 554, "tag": "late"})
         assert (status, rule["effective"], rule["workers"]["unconfirmed"]) == (201, True, [name])
         assert receipt.dot_at < seconds(rule["effective_at"])
-        until(lambda: not pair.claims(session), 10.0, "the claim was not taken back")
+        until(lambda: not pair.claims(session), what="the claim was not taken back")
         statement = pair.waits("late", queued=0, uncertain=1)
         assert (sum(statement["intercepted"].values()), statement["delivered"]) == (1, 0)
     finally:

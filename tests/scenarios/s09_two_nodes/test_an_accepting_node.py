@@ -91,8 +91,7 @@ def test_an_order_does_not_wait_for_a_node_that_only_accepts_and_nothing_of_it_i
     door.send("after@door.test", ("door",))
     statement = until(
         lambda: (s := home.statement("door"))["queued"] == 0 and s["accepted"] == MAILS + 2 and s,
-        15.0,
-        f"{home.statement('door')}",
+        what=f"{home.statement('door')}",
     )
     assert (statement["delivered"], sum(statement["intercepted"].values())) == (1, MAILS + 1)
     assert [r.recipients for r in place.sink.to("door.test")] == [["before@door.test"]]
@@ -101,7 +100,7 @@ def test_an_order_does_not_wait_for_a_node_that_only_accepts_and_nothing_of_it_i
         found = home.call("GET", f"/v1/errors/{rule['id']}/statement")[1]
         return found if found["complete"] else None
 
-    account_ = until(account, 15.0)
+    account_ = until(account)
     assert_accounted(account_)
     assert account_["matched"] == MAILS + 1
     until(lambda: all(w["lag"] == 0 for w in home.call("GET", "/v1/workers")[1]["workers"] if not w["dead"]))

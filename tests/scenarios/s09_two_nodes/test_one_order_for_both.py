@@ -100,7 +100,7 @@ def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
         found = pair.nodes[0].statement("local")
         return bool(found["delivered"] and sum(found["intercepted"].values()))
 
-    until(both_seen, 15.0)
+    until(both_seen)
     ended = until(
         lambda: (
             len(f := [e for e in pair.log("Intercepted") + pair.log("Delivery") if "local" in e.get("tags", ())])
@@ -132,8 +132,7 @@ def test_each_node_logs_every_event_of_the_rules_once_whichever_journal_counts_t
         for node in pair.nodes:
             until(
                 lambda node=node: [op for _, of, op in _rule_lines(node) if of == rule["id"]] == ops,
-                25.0,
-                lambda node=node: f"{node.name}: {_rule_lines(node)[-8:]}",
+                what=lambda node=node: f"{node.name}: {_rule_lines(node)[-8:]}",
             )
 
     first, second = pair.nodes

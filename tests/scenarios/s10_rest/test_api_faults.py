@@ -27,7 +27,7 @@ def test_ready_says_503_while_the_store_is_away_and_orders_are_refused(place: An
     assert ask(api, "GET", "/readyz", token=None).body == {"status": "ready"}
     place.valkey.stop(signal.SIGKILL)
     try:
-        answer = until(lambda: (a := ask(api, "GET", "/readyz", token=None)).status == 503 and a, 10.0)
+        answer = until(lambda: (a := ask(api, "GET", "/readyz", token=None)).status == 503 and a)
         assert answer.body == {"status": "unready", "reason": "the store is away"}
         assert answer.headers["Retry-After"]
         assert ask(api, "GET", "/healthz", token=None).status == 200
@@ -35,7 +35,7 @@ def test_ready_says_503_while_the_store_is_away_and_orders_are_refused(place: An
         assert (refused.status, refused.body["error"]["type"]) == (503, "unavailable")
     finally:
         place.valkey.start()
-    until(lambda: _status(api, "/readyz") == 200, 15.0)
+    until(lambda: _status(api, "/readyz") == 200)
     made = ask(api, "POST", "/v1/errors?wait=5s", order)
     assert (made.status, made.body["effective"]) == (201, True)
     place.node.send("a@away.test", ("away",))
@@ -54,16 +54,16 @@ def test_a_killed_api_comes_back_on_its_port_and_pending_orders_become_effective
         made = ask(api, "POST", "/v1/errors?wait=700ms", b'{"code": 554, "tag": "pending"}')
         assert (made.status, made.body["workers"]["unconfirmed"]) == (202, [worker["name"]])
         os.kill(before, signal.SIGKILL)
-        until(lambda: _status(api, "/healthz") == 200 and node.child("control_api") != before, 15.0)
+        until(lambda: _status(api, "/healthz") == 200 and node.child("control_api") != before)
         path = f"/v1/errors/{made.body['id']}"
-        rule = until(lambda: (r := ask(api, "GET", path).body)["effective"] and r, 10.0)
+        rule = until(lambda: (r := ask(api, "GET", path).body)["effective"] and r)
         assert rule["workers"]["unconfirmed"] == [worker["name"]]
         assert seconds(made.body["created_at"]) < seconds(rule["effective_at"]) <= time.time()
     finally:
         os.kill(worker["pid"], signal.SIGCONT)
     node.send("a@pending.test", ("pending",))
     until(lambda: sum(node.statement("pending")["intercepted"].values()) == 1)
-    statement = until(lambda: (s := ask(api, "GET", path + "/statement").body)["complete"] and s, 10.0)
+    statement = until(lambda: (s := ask(api, "GET", path + "/statement").body)["complete"] and s)
     assert (statement["matched"], statement["balanced"]) == (1, True)
     assert ask(api, "DELETE", path).status == 200
     assert not place.sink.to("pending.test")

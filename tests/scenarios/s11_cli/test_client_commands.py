@@ -122,7 +122,7 @@ def test_tail_prints_the_lines_of_the_log_while_mail_flows(shell: Shell):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
             assert sent < 100
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -28,8 +28,8 @@ class StrictLog(NodeAndSink):
 
     def at_rest(self, tag: str, accepted: int, **classes: int) -> dict[str, Any]:
         """The tag's statement once nothing of it is queued and the streams are trimmed."""
-        self.rests(tag, within=30.0, accepted=accepted, queued=0, **classes)
-        until(lambda: self.backlog() == 0, 20.0, "the streams are not trimmed")
+        self.rests(tag, accepted=accepted, queued=0, **classes)
+        until(lambda: self.backlog() == 0, what="the streams are not trimmed")
         return self.node.statement(tag)
 
 

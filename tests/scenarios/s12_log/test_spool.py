@@ -24,14 +24,14 @@ def test_mail_goes_on_while_the_log_cannot_be_written_and_the_log_is_complete_af
     try:
         node.send([f"u{n}@spool.test" for n in range(20)], ("spool",))
         place.at_rest("spool", 21, delivered=21)  # in the store nothing is left for the journal
-        until(lambda: metric(node, "journal_failures_total") > 0, 20.0)
+        until(lambda: metric(node, "journal_failures_total") > 0)
         assert metric(node, "journal_spool_bytes") > 0
         os.kill(node.child("mta.runtime.journal"), signal.SIGKILL)
         node.send("later@spool.test", ("spool",))
         until(lambda: node.statement("spool")["delivered"] == 22)
     finally:
         node.log.rmdir()
-    until(lambda: node.log.exists() and len(place.log_of("spool")) == 42, 20.0)
+    until(lambda: node.log.exists() and len(place.log_of("spool")) == 42)
     every = [e for e in place.lines(moved.read_bytes()) if "spool" in e.get("tags", ())]
     assert Counter(e["type"] for e in every) == {"Reception": 22, "Delivery": 22}
     assert len({e["event"] for e in every}) == len(every)

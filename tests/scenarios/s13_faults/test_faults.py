@@ -19,7 +19,7 @@ def received(sink: SinkThread) -> Counter[str]:
     return Counter(address for message in list(sink.sink.received) if message.taken for address in message.recipients)
 
 
-def settled(node: Node, timeout: float = 30.0) -> dict:
+def settled(node: Node, timeout: float = 60.0) -> dict:
     """The statement once nothing is queued any more."""
 
     def look() -> dict | None:

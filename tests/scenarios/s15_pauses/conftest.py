@@ -16,12 +16,12 @@ class WithPauses(NodeAndSink):
     def held(self, pause: Any, count: int) -> None:
         """It holds exactly so many, and says so everywhere."""
         path = f"/v1/pauses/{pause['id']}"
-        until(lambda: self.call("GET", path)["held"] == count, 20.0, lambda: str(self.call("GET", path)))
+        until(lambda: self.call("GET", path)["held"] == count, what=lambda: str(self.call("GET", path)))
 
     def account_at(self, path: str) -> Any:
         """The statement of a pause or a rule once it is complete; it must balance then."""
         return until(
-            lambda: (s := self.call("GET", path + "/statement"))["complete"] and s["balanced"] and s, 20.0, path
+            lambda: (s := self.call("GET", path + "/statement"))["complete"] and s["balanced"] and s, what=path
         )
 
 

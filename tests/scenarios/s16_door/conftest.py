@@ -28,7 +28,7 @@ class Refusing(NodeAndSink):
             found: dict[str, Any] = self.call("GET", f"/v1/errors/{known['id']}")
             return found if found["effective"] and found["generation"] == changed else None
 
-        return until(look, 10.0)
+        return until(look)
 
     def inject(self, to: str | list[str], *headers: str, body: str = "hello") -> tuple[int, str]:
         """The answer to the end of data."""

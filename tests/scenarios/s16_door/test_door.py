@@ -94,14 +94,14 @@ def test_a_node_that_is_cut_off_from_the_rules_refuses_nobody(place: Any):
     assert place.inject("a@cut.test", "X-MQ-Tag: cut")[0] == 554
     place.valkey.ask("ACL", "SETUSER", "default", "resetkeys", *(f"~fg:{{{lane}}}:*" for lane in range(4)))
     try:
-        until(lambda: place.inject("b@cut.test", "X-MQ-Tag: cut")[0] == 250, 10.0)
+        until(lambda: place.inject("b@cut.test", "X-MQ-Tag: cut")[0] == 250)
     finally:
         place.valkey.ask("ACL", "SETUSER", "default", "~*")
     statement = place.rests("cut", accepted=1, queued=0)
     assert statement["intercepted"]["door"] == 0
     assert sum(statement["intercepted"].values()) == 1
     assert statement["rejected"] >= 1
-    until(lambda: place.inject("c@cut.test", "X-MQ-Tag: cut")[0] == 554, 10.0, "the permit comes back")
+    until(lambda: place.inject("c@cut.test", "X-MQ-Tag: cut")[0] == 554, what="the permit comes back")
     assert place.arrived("cut.test") == []
     place.lift(rule)
 

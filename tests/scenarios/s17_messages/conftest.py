@@ -31,14 +31,14 @@ class WithMessages(NodeAndSink):
 
     def becomes(self, message: str, status: str) -> Any:
         """Its record once its headline says so."""
-        return until(lambda: (r := self.show(message))["status"] == status and r, 20.0, f"{self.show(message)}")
+        return until(lambda: (r := self.show(message))["status"] == status and r, what=f"{self.show(message)}")
 
     def lines(self, message: str, kind: str) -> list[dict[str, Any]]:
         return [e for e in self.node.events() if e.get("message_id") == message and e["type"] == kind]
 
     def line(self, message: str, kind: str) -> dict[str, Any]:
         """The message's one line of that type."""
-        (line,) = until(lambda: self.lines(message, kind), 10.0, f"{kind} of {message}")
+        (line,) = until(lambda: self.lines(message, kind), what=f"{kind} of {message}")
         return line
 
     def holder(self) -> tuple[str, int]:

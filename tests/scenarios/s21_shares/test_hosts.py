@@ -177,7 +177,7 @@ def test_d15_a_lone_dot_without_a_reply_keeps_nothing_waiting(hosts: Hosts, verb
     hosts.sinks["first"].script("DATA", "354 go on")
     hosts.sinks["first"].script(".", HOLD)
     hosts.node.send(f"m@{domain}")
-    until(lambda: hosts.lines(domain), 15.0)
+    until(lambda: hosts.lines(domain))
     assert hosts.lines(domain) == [("Delivery", "second.hosts.test", 1)]
 
 
@@ -197,6 +197,6 @@ def test_k1_a_cancel_frees_the_attempt_at_the_next_host(hosts: Hosts) -> None:
     until(lambda: any(session.held for session in list(hosts.sinks["third"].sink._sessions)))
     status, _ = hosts.node.call("POST", f"/v1/messages/{identity}/cancel")
     assert status == 200
-    until(lambda: not hosts.sinks["third"].sink.open, 5.0)
+    until(lambda: not hosts.sinks["third"].sink.open)
     until(lambda: hosts.lines("cancel.d5.test"))
     assert [kind for kind, _, _ in hosts.lines("cancel.d5.test")] == ["Cancellation"]

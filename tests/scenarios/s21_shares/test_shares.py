@@ -121,7 +121,7 @@ class Town:
         began = time.time()
         self.send(*wanted)
         before = self.places()
-        until(lambda: wanted <= {m.recipients[0] for m in self.works.sink.taken}, 10.0, f"waits behind {before}")
+        until(lambda: wanted <= {m.recipients[0] for m in self.works.sink.taken}, what=f"waits behind {before}")
         last = max(m.dot_at for m in self.works.sink.taken if m.recipients[0] in wanted)
         assert last - began < SOON, f"{last - began} s behind {before}"
 
@@ -179,5 +179,5 @@ def test_k1_a_cancel_of_the_mail_frees_the_openings(town: Town) -> None:
     for tag in ("k1-mute", "k1-greets"):
         status, _ = town.node.call("POST", "/v1/errors", {"tag": tag, "code": 554})
         assert status in (201, 202)
-    until(lambda: len(town.mute.open) == mute and not town.greets.open, 10.0)
+    until(lambda: len(town.mute.open) == mute and not town.greets.open)
     town.works_soon()

@@ -33,7 +33,7 @@ class Troubled(NodeAndSink):
                 said = [client.mail("from@example.org") for client in clients]
         return [(code, text.decode()) for code, text in said]
 
-    def mail_is(self, code: int, text: str = "", within: float = 20.0) -> None:
+    def mail_is(self, code: int, text: str = "", within: float = 60.0) -> None:
         """Every worker answers MAIL so by now."""
         until(lambda: all(said[0] == code and text in said[1] for said in self.mail_from()), within)
 

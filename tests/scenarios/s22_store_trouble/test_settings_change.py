@@ -10,7 +10,7 @@ import pytest
 from tests.scenarios.s22_store_trouble.conftest import Troubled
 from tests.support.node import until
 
-WITHIN = 10.0  # seconds
+WITHIN = 60.0  # seconds
 UNSAFE = {
     "appendfsync": ("everysec", "always"),
     "appendonly": ("no", "yes"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node import Node
 from tests.support.sink_thread import SinkThread
 from tests.support.valkey import Valkey
 
@@ -26,3 +27,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     yield made
     made.sink.stop()
     made.valkey.stop()
+
+
+@pytest.fixture
+def as_users_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes are programs of their own."""
+    monkeypatch.setattr(Node, "forked", False)

@@ -24,7 +24,7 @@ def check(*words: str, **sets: str) -> Said:
     command = [sys.executable, "-m", "mta.cli.main", "config", "check", *words]
     for key, value in sets.items():
         command += ["--set", f"{key.replace('__', '.')}={value}"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return Said(ran.returncode, ran.stdout, ran.stderr.splitlines())
 
 
@@ -47,7 +47,7 @@ def test_r6_every_fault_is_told_at_once(tmp_path: Path) -> None:
     assert json.loads(as_json.out)["ok"] is False
     assert len(json.loads(as_json.out)["faults"]) == len(said.errors) - 2
     node = [sys.executable, "-m", "mta.cli.main", "node", "--config", str(file)]
-    started = subprocess.run(node, capture_output=True, text=True, timeout=20)
+    started = subprocess.run(node, capture_output=True, text=True, timeout=60)
     assert started.returncode == 1
     assert len(started.stderr.splitlines()) == len(said.errors) - 2
 

@@ -48,7 +48,7 @@ def test_k7_no_process_of_a_node_runs_a_module_of_the_current_folder(
 @pytest.mark.parametrize("words", [["config", "check"], ["errors", "list"], ["send", "--help"], ["demo", "--help"]])
 def test_k7_no_command_runs_a_module_of_the_current_folder(words: list[str], trapped: Path, tmp_path: Path) -> None:
     environ = os.environ | {"FLOODGATE_URL": "http://127.0.0.1:1", "FLOODGATE_TOKEN": "t", "HOME": str(tmp_path)}
-    ran = subprocess.run([script(), *words], cwd=trapped, env=environ, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([script(), *words], cwd=trapped, env=environ, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in ran.stderr
     assert sprung(tmp_path) == ""
 
@@ -57,6 +57,6 @@ def test_k7_nor_does_python_m_run_a_library_of_the_current_folder(trapped: Path,
     (trapped / "mta" / "__init__.py").unlink()
     (trapped / "mta").rmdir()  # `python -m mta` itself looks here first: that is what -m means
     words = [sys.executable, "-m", "mta.cli.main", "config", "show", "--json"]
-    ran = subprocess.run(words, cwd=trapped, capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(words, cwd=trapped, capture_output=True, text=True, timeout=60)
     assert json.loads(ran.stdout)["redis"]["url"] == "embedded"
     assert sprung(tmp_path) == ""

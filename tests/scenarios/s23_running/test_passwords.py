@@ -17,6 +17,8 @@ import pytest
 from tests.support.node import Node, running, until
 from tests.support.valkey import SAFE, Valkey, free_port
 
+pytestmark = pytest.mark.usefixtures("as_users_start_it")
+
 SECRET = "hunter2/and@more"  # with what a parser takes for the end of a host
 ENCODED = "hunter2%2Fand%40more"
 
@@ -108,7 +110,7 @@ def test_r3_a_wrong_password_ends_the_start_naming_password_file(
         words += ["--set", f"node.data_dir={tmp_path / 'data'}"]
     for word in sets:
         words += ["--set", word.replace("FILE", str(file))]
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (1, "")
     line = ran.stderr.splitlines()[-1]
     refused = refused.replace("FILE", str(file))
@@ -166,7 +168,7 @@ def test_r3_a_server_that_speaks_something_else_ends_the_start_naming_the_url(
         sets = [f"node.data_dir={data}", f"redis.url=redis://127.0.0.1:{port}"]
         for word in [*sets, "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0"]:
             words += ["--set", word]
-        ran = subprocess.run([sys.executable, "-m", "mta.cli.main", *words], capture_output=True, text=True, timeout=20)
+        ran = subprocess.run([sys.executable, "-m", "mta.cli.main", *words], capture_output=True, text=True, timeout=60)
         other.shutdown(socket.SHUT_RDWR)
         for connection in kept:
             connection.close()

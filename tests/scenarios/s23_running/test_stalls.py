@@ -46,7 +46,7 @@ def test_k3_what_stands_still_for_longer_than_the_lease_is_replaced_and_its_mail
     os.kill(server, signal.SIGKILL)  # so that those that come are of one that has taken its place
     for victim, how in victims.items():
         os.kill(victim, how)
-    until(lambda: all(not _exists(victim) for victim in victims), 15.0)
+    until(lambda: all(not _exists(victim) for victim in victims))
     for victim in victims:
         (line,) = until(lambda: [line for line in node.errors().splitlines() if f"(pid {victim})" in line])  # noqa: B023
         assert re.search(r"was killed: its event loop stood still for \d+ s, longer than delivery.lease; started", line)

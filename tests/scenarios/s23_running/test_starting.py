@@ -8,9 +8,11 @@ import pytest
 
 from tests.support.node import Node, running, until
 
+pytestmark = pytest.mark.usefixtures("as_users_start_it")
+
 
 def refused(node: Node) -> str:
-    ended = subprocess.run(node.words, capture_output=True, text=True, timeout=20)
+    ended = subprocess.run(node.words, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (1, ""), ended.stderr
     return ended.stderr.splitlines()[-1]
 

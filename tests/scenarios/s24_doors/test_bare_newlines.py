@@ -124,7 +124,7 @@ def test_i2_a_file_with_lf_that_curl_sends_arrives(entrance: Entrance) -> None:
     words = ["curl", "-sS", "--max-time", "15", "--url", "smtp://{}:{}".format(*entrance.node.smtp)]
     done = subprocess.run(
         [*words, "--mail-from", SENDER, "--mail-rcpt", recipient, "-T", str(path)],
-        capture_output=True, timeout=20, check=False,
+        capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     content = path.read_bytes().replace(b"\n", b"\r\n")

@@ -260,7 +260,7 @@ def test_i8_the_command_line_cancels_a_tag_in_either_form(entrance: Entrance) ->
     assert entrance.submit("tagged-cli@dest.test", content.encode()).startswith(b"250 ")
     words = [sys.executable, "-m", "mta.cli.main", "cancel", "--tag", f"cli-{APART}", "--yes", "--json"]
     environ = os.environ | {"FLOODGATE_URL": entrance.node.ready["api"], "FLOODGATE_TOKEN": TOKEN}
-    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["statement"]["matched"] == 1
     assert statement(entrance, f"cli-{COMPOSED}")["intercepted"]["queued"] == 1

@@ -35,7 +35,7 @@ def test_i9_mail_that_nobody_serves_is_visible_and_expires(place: Any):
     assert metric(place, "default") is None
     until(lambda: ask(place.api, "GET", f"/v1/messages/{served}").body["status"] == "SENT")
     expired = until(
-        lambda: (r := ask(place.api, "GET", f"/v1/messages/{short}").body)["status"] == "UNDELIVERABLE" and r, 40.0
+        lambda: (r := ask(place.api, "GET", f"/v1/messages/{short}").body)["status"] == "UNDELIVERABLE" and r
     )
     assert expired["reason"] == "EXPIRED"
     assert (expired["recipients"][0]["pool"], expired["recipients"][0]["attempts"]) == ("nobodys", 0)

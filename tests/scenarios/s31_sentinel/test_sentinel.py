@@ -47,9 +47,9 @@ def test_a_master_that_is_killed_under_load(store: Sentinels, tmp_path: Path) ->
                 until(lambda: sum(told.accepted for told in stream.told) >= 200)
                 killed = time.time()
                 store.master.stop(signal.SIGKILL)
-                until(lambda: sum(told.accepted and told.begun > killed for told in stream.told) >= 100, 40)
+                until(lambda: sum(told.accepted and told.begun > killed for told in stream.told) >= 100)
             until(lambda: node.call("GET", "/readyz")[0] == 200)
-            until(lambda: not node.call("GET", "/v1/queues")[1]["queues"], 40)
+            until(lambda: not node.call("GET", "/v1/queues")[1]["queues"])
             reached = {receipt.recipients[0] for receipt in sink.to("example.com") if receipt.taken}
             report = assert_balanced(store.url)
             until(lambda: "a replica of the store became its master: " in node.errors())
@@ -75,7 +75,7 @@ def test_the_node_says_how_much_a_new_master_lacks(store: Sentinels, tmp_path: P
         until(lambda: waiting(node) == 30)
         time.sleep(1.5)  # the node looks at the master's offset once a second
         store.master.stop(signal.SIGKILL)
-        until(lambda: "became its master" in node.errors(), 40)
+        until(lambda: "became its master" in node.errors())
         said = re.search(r"lacks the last (\d+) bytes of changes that the old master had [0-9.]+ s ago", node.errors())
         assert said is not None, node.errors()
         assert int(said[1]) > 10_000

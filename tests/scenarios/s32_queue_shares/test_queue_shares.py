@@ -26,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
         url = place.node.ready["redis"]
         fill(url, "deep.test", DEEP, "bulk")
         fill(url, "deep.test", DEEP, "big", tenant="big")
-        until(lambda: len(place.taken("deep.test")) > 100, 20.0, "the queue does not drain")
+        until(lambda: len(place.taken("deep.test")) > 100, what="the queue does not drain")
         yield place
 
 
@@ -42,7 +42,7 @@ def seconds_to_arrive(place: NodeAndSink, name: str, **headers: str) -> float:
     def arrived() -> list[float]:
         return [one.dot_at for one in place.taken("deep.test") if one.recipients == [f"{name}@deep.test"]]
 
-    return until(arrived, 20.0, f"{name} does not arrive")[0] - began
+    return until(arrived, what=f"{name} does not arrive")[0] - began
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_a_single_message_leaves_beside_a_deep_queue(place: NodeAndSink, headers
     before = len(place.taken("deep.test"))
     assert before < 2 * DEEP, "the queue was not deep"
     assert max(waits) < SOON, waits
-    until(lambda: len(place.taken("deep.test")) > before + 50, 10.0, "the deep queue stands still")
+    until(lambda: len(place.taken("deep.test")) > before + 50, what="the deep queue stands still")
 
 
 def test_deep_shares_take_turns(place: NodeAndSink) -> None:
     """Of mail without a tenant and of a tenant's the same number leaves, while both wait."""
     seen = len(place.taken("deep.test"))
-    until(lambda: len(place.taken("deep.test")) > seen + 1200, 20.0, "the queue does not drain")
+    until(lambda: len(place.taken("deep.test")) > seen + 1200, what="the queue does not drain")
     lately = [one.body for one in place.taken("deep.test")[seen:]]
     assert lately
     answer = place.call("GET", "/v1/queues?domain=deep.test")

@@ -22,7 +22,7 @@ class Place(NodeAndSink):
                 lines = sum(1 for _ in log)
             return len(self.history.events()) == lines
 
-        until(same, 20.0, "history does not follow the log")
+        until(same, what="history does not follow the log")
 
     def lines(self) -> list[dict[str, Any]]:
         """Of the log."""

@@ -43,9 +43,9 @@ def _story(pair: Pair, history: HistoryView, tag: str, many: int = 60) -> None:
     for node, some in zip(pair.nodes, (wanted[::2], wanted[1::2]), strict=True):
         node.send(some, (tag,))
     until(
-        lambda: len(history.rows(tag=tag, statuses=frozenset({Status.SENT}))) == many, 30.0,
-        lambda: f"history lacks some: {[(row.last.recipient, row.standing) for row in history.rows(tag=tag)]}",
-    )  # fmt: skip
+        lambda: len(history.rows(tag=tag, statuses=frozenset({Status.SENT}))) == many,
+        what=lambda: f"history lacks some: {[(row.last.recipient, row.standing) for row in history.rows(tag=tag)]}",
+    )
     assert sorted(row.last.recipient for row in history.rows(page=9, tag=tag)) == sorted(wanted)
     assert [one for one in pair.receipts() if one.endswith(f"@{tag}.test")] == sorted(wanted)
 
@@ -61,7 +61,7 @@ def test_with_files_one_node_holds_the_history_and_another_url_is_refused(tmp_pa
         assert not (second.folder / "history").exists()
         pair.sets["history__url"] = ""
         third = pair.node(tmp_path / "n3", "n3")
-        refused = subprocess.run(third.words, capture_output=True, text=True, timeout=30, check=False)
+        refused = subprocess.run(third.words, capture_output=True, text=True, timeout=60, check=False)
         assert refused.returncode != 0
         assert "history.url" in refused.stderr
         assert '"sqlite"' in refused.stderr
@@ -83,7 +83,7 @@ def test_with_postgresql_both_journals_write_one_history(tmp_path: pathlib.Path,
         pair = Pair(tmp_path, stack, postgres.url)
         with history_of(postgres.url) as history:
             _story(pair, history, "shared")
-            until(lambda: len(history.events()) == pair.lines(), 20.0, "history lacks events")
+            until(lambda: len(history.events()) == pair.lines(), what="history lacks events")
             events = history.events(most=7)
             assert len({one.event_id for one in events}) == len(events)
             assert [one.at for one in events] == sorted(one.at for one in events)

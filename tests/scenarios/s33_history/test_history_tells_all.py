@@ -10,10 +10,10 @@ def test_rows_are_the_receipts_and_events_are_the_lines_of_the_log(place: Place)
     place.sink.sink.recipients["later@story.test"] = "451 4.7.1 later"
     wanted = [f"u{n}@story.test" for n in range(30)]
     ids = place.node.send([*wanted, "no@story.test", "later@story.test"], ("story", "both"))
-    place.rests("story", within=20.0, delivered=30, bounced=1)
+    place.rests("story", delivered=30, bounced=1)
     place.logged("story", "Delivery", 30)
     place.logged("story", "Bounce", 1)
-    until(lambda: place.log_of("story", "TransientFailure"), 20.0, "nothing is deferred")
+    until(lambda: place.log_of("story", "TransientFailure"), what="nothing is deferred")
     place.caught_up()
     rows = place.history.rows(page=7, tag="story")
     assert sorted(row.last.recipient for row in rows) == sorted([*wanted, "no@story.test", "later@story.test"])
@@ -36,5 +36,5 @@ def test_rows_are_the_receipts_and_events_are_the_lines_of_the_log(place: Place)
 
 def test_the_time_up_to_which_everything_is_there_advances_while_nothing_happens(place: Place) -> None:
     first = place.history.ask(lambda history: history.coverage()).as_of
-    until(lambda: place.history.ask(lambda history: history.coverage()).as_of > first, 10.0, "it stands still")
+    until(lambda: place.history.ask(lambda history: history.coverage()).as_of > first, what="it stands still")
     assert first > 0

@@ -49,7 +49,7 @@ def test_a_node_whose_file_says_otherwise_than_the_store_refuses_to_start(tmp_pa
             for lanes, remedy in ((64, "HSET fg:{meta}:settings lanes 64"), (4, "lanes cannot be taken away")):
                 other = Node(tmp_path / f"other-{lanes}", "n2", valkey.url, redis__lanes=lanes)
                 other.folder.mkdir()
-                done = subprocess.run(other.words, capture_output=True, text=True, timeout=30, check=False)
+                done = subprocess.run(other.words, capture_output=True, text=True, timeout=60, check=False)
                 assert (done.returncode, done.stdout) == (1, "")
                 assert f"redis.lanes is {lanes} here and 16 in the store: set redis.lanes = 16" in done.stderr
                 assert remedy in done.stderr

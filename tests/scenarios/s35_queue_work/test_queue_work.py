@@ -50,8 +50,8 @@ def deferred(place: NodeAndSink, domain: str, tag: str, count: int) -> None:
     """So many deliveries wait for their next attempt, an hour from now."""
     defer(place, domain)
     place.node.send([f"u{number}@{domain}" for number in range(count)], (tag,))
-    until(lambda: len(place.log_of(tag, "TransientFailure")) == count, 20.0, "they are not deferred")
-    until(lambda: queue_of(place, domain)["scheduled"] == count, 10.0, "they do not wait")
+    until(lambda: len(place.log_of(tag, "TransientFailure")) == count, what="they are not deferred")
+    until(lambda: queue_of(place, domain)["scheduled"] == count, what="they do not wait")
 
 
 def queue_of(place: NodeAndSink, domain: str, pool: str = "default") -> dict[str, object]:
@@ -81,15 +81,15 @@ def test_c103_a_dead_host_costs_no_attempt_and_an_order_tries_it_at_once(place: 
         nonlocal sent
         place.node.send(f"u{sent}@away.test", ("away",))
         sent += 1
-        until(lambda: len(place.log_of("away", "TransientFailure")) == sent, 20.0, "it is not deferred")
+        until(lambda: len(place.log_of("away", "TransientFailure")) == sent, what="it is not deferred")
         lines = place.log_of("away", "TransientFailure")
         return any(line["text"].startswith("not tried: another worker") for line in lines)
 
-    until(one_learnt_it_from_another, 20.0, "each worker tried the host itself")
+    until(one_learnt_it_from_another, what="each worker tried the host itself")
     lines = place.logged("away", "TransientFailure", sent)
     assert {line.get("attempt", 0) for line in lines} == {0, 1}
     assert all("attempt" not in line for line in lines if line["text"].startswith("not tried"))
-    until(lambda: queue_of(place, "away.test")["scheduled"] == sent, 10.0, "they do not wait")
+    until(lambda: queue_of(place, "away.test")["scheduled"] == sent, what="they do not wait")
     with running(away := SinkThread(port=int(AWAY.partition(":")[2]))):
         answer = place.call("POST", "/v1/queues/retry?wait=10s", {"domain": "away.test"})
         assert answer["moved"] == sent
@@ -119,7 +119,7 @@ def test_o12_what_a_pause_holds_moves_and_stays_held(place: NodeAndSink, shell: 
     place.rests("heldmove", held=5)
     answer = place.call("POST", "/v1/queues/move?wait=10s", {"domain": "held.test", "to_pool": "gold"})
     assert (answer["moved"], answer["cursor"]) == (5, None)
-    until(lambda: queue_of(place, "held.test", "gold").get("held") == 5, 10.0, "it is not held there")
+    until(lambda: queue_of(place, "held.test", "gold").get("held") == 5, what="it is not held there")
     place.rests("heldmove", held=5)
     place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
     place.rests("heldmove", delivered=5)
@@ -137,7 +137,7 @@ def test_o12_a_tagged_retry_does_not_wake_the_mail_of_others(
 ) -> None:
     deferred(place, "both.test", "first", 3)
     place.node.send("later@both.test", ("second",))
-    until(lambda: queue_of(place, "both.test")["scheduled"] == 4, 20.0, "it is not deferred")
+    until(lambda: queue_of(place, "both.test")["scheduled"] == 4, what="it is not deferred")
     place.sink.script("RCPT", None)
     assert shell.run("queues", "retry", "--tag", "first").out == "3 of 3 selected deliveries are due now\n"
     place.rests("first", delivered=3)
@@ -211,7 +211,7 @@ def of_tenants(place: NodeAndSink, domain: str, tag: str) -> None:
     for recipient, tenant in (("a1", "acme"), ("a2", "acme"), ("r", "rival"), ("n", "")):
         headers = {"X_MQ_Tenant": tenant} if tenant else {}
         place.node.send(f"{recipient}@{domain}", (tag,), **headers)
-    until(lambda: len(place.log_of(tag, "TransientFailure")) == 4, 20.0, "they are not deferred")
+    until(lambda: len(place.log_of(tag, "TransientFailure")) == 4, what="they are not deferred")
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_o12_the_list_tells_why_a_destination_defers_and_how_fast_it_takes_mail(
         queue = queue_of(place, "why.test")
         return "at" in queue.get("last_reply", {})  # a worker has told it
 
-    until(known, 10.0, "the last reply is not told")
+    until(known, what="the last reply is not told")
     reply = queue_of(place, "why.test")["last_reply"]
     assert (reply["code"], reply["enhanced"], reply["text"]) == (451, "4.3.0", "out of order")
     assert queue_of(place, "why.test")["rate"] == 0.0
@@ -287,7 +287,7 @@ def test_o12_the_list_tells_why_a_destination_defers_and_how_fast_it_takes_mail(
     shell.run("queues", "retry", "--tag", "why")
     place.rests("why", delivered=4)
     place.node.send("one@why.test", ("still",), X_MQ_Delayed="+1h")
-    until(lambda: (queue_of(place, "why.test")["rate"] or 0) > 0, 10.0, "no rate is told")
+    until(lambda: (queue_of(place, "why.test")["rate"] or 0) > 0, what="no rate is told")
 
 
 def test_o12_an_explanation_names_the_rule_that_decides(place: NodeAndSink, shell: Shell) -> None:
@@ -316,7 +316,7 @@ def test_o12_mail_that_moves_to_and_fro_does_not_escape_a_sweep(place: NodeAndSi
     mover = threading.Thread(target=move)
     mover.start()
     try:
-        until(lambda: len(place.log_of("toandfro", "Moved")) > 200, 20.0, "nothing moves")
+        until(lambda: len(place.log_of("toandfro", "Moved")) > 200, what="nothing moves")
         rule = place.order("swept", tag="toandfro")
         done = place.complete(rule)
     finally:

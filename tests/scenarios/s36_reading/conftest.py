@@ -28,7 +28,7 @@ class WithHistory(NodeAndSink):
             found[:] = self.call("GET", f"/v1/messages?{query}", want=(200,))["messages"]
             return len(found) >= count
 
-        until(look, 20.0, lambda: f"{query}: {found}")
+        until(look, what=lambda: f"{query}: {found}")
         assert len(found) == count, found
         return found
 
@@ -51,7 +51,7 @@ class WithHistory(NodeAndSink):
             events: list[dict[str, Any]] = self.call("GET", f"/v1/messages/{id_}/history", want=(200,))["events"]
             return events if any(event["type"] == kind for event in events) else None
 
-        return until(look, 20.0, f"{kind} of {id_}")
+        return until(look, what=f"{kind} of {id_}")
 
 
 @pytest.fixture(scope="package")

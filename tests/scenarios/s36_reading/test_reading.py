@@ -28,10 +28,10 @@ def test_a_list_is_what_the_destination_took_by_recipient(place: Any, answering:
     place.node.send([f"refused{number}@list.test" for number in range(3)], ("list",))
     found = place.listed("tag=list", 43)
     until(lambda: len(place.arrived("list.test")) == 40)
-    until(lambda: len(place.exported("/v1/tags/list/deliveries?class=delivered&format=csv")) == 40, 20.0)
+    until(lambda: len(place.exported("/v1/tags/list/deliveries?class=delivered&format=csv")) == 40)
     taken = place.exported("/v1/tags/list/deliveries?class=delivered&format=csv")
     assert sorted(row["recipient"] for row in taken) == sorted(place.arrived("list.test"))
-    until(lambda: len(place.in_lines("/v1/tags/list/deliveries?class=bounced&format=ndjson")) == 3, 20.0)
+    until(lambda: len(place.in_lines("/v1/tags/list/deliveries?class=bounced&format=ndjson")) == 3)
     bounced = place.in_lines("/v1/tags/list/deliveries?class=bounced&format=ndjson")
     assert {(one["recipient"][:7], one["error"]["code"], one["reason"]) for one in bounced} == {
         ("refused", 550, "BOUNCED")
@@ -52,7 +52,7 @@ def test_a_list_is_what_the_destination_took_by_recipient(place: Any, answering:
 
 def test_a_history_has_every_attempt_and_the_session_of_the_last_failure(place: Any, answering: None):
     (message,) = place.node.send("later@history.test", ("history",), text="secret words")
-    until(lambda: ask(place.api, "GET", f"/v1/messages/{message}").body["recipients"][0]["attempts"] >= 2, 20.0)
+    until(lambda: ask(place.api, "GET", f"/v1/messages/{message}").body["recipients"][0]["attempts"] >= 2)
     place.sink.script("RCPT", None)
     events = place.history_of(message, "Delivery")
     kinds = [event["type"] for event in events]
@@ -72,7 +72,7 @@ def test_a_history_has_every_attempt_and_the_session_of_the_last_failure(place: 
 def test_the_record_of_history_is_that_of_the_store(place: Any, answering: None):
     (taken,) = place.node.send("taken@seam.test", ("seam",), X_MQ_Tenant="acme", X_MQ_Job="7")
     (refused,) = place.node.send("refused@seam.test", ("seam",), X_MQ_Tenant="acme", X_MQ_Job="7")
-    until(lambda: {one["status"] for one in place.listed("tag=seam", 2)} == {"SENT", "UNDELIVERABLE"}, 20.0)
+    until(lambda: {one["status"] for one in place.listed("tag=seam", 2)} == {"SENT", "UNDELIVERABLE"})
     from_history = {one["message_id"]: one for one in place.listed("tag=seam", 2)}
     for message in (taken, refused):
         (from_store,) = place.call("GET", f"/v1/messages/{message}")["recipients"]
@@ -93,7 +93,7 @@ def test_content_lives_as_long_as_a_delivery_waits_and_a_stopped_one_can_be_sent
     assert made.status == 202, made.body
     assert made.body["id"] != message
     assert [one["recipient"] for one in made.body["recipients"]] == ["stopped@again.test"]
-    until(lambda: place.arrived("again.test") == ["stopped@again.test"], 20.0)
+    until(lambda: place.arrived("again.test") == ["stopped@again.test"])
     (received,) = place.taken("again.test")
     assert received.body.replace(b"\r\n", b"\n") == content.body.replace(b"\r\n", b"\n")
     place.rests("again", accepted=2, delivered=1)

@@ -23,11 +23,11 @@ def test_o5_a_cancel_by_tag_and_domain_says_who_had_it_and_who_was_spared(place:
         said = place.complete(rule)
         return said if said["delivered"].get("before") == 20 else None
 
-    said = until(told, 20.0, lambda: f"{place.complete(rule)}")
+    said = until(told, what=lambda: f"{place.complete(rule)}")
     assert said["delivered"] == {"before": 20, "after": 0, "source": "history"}
     assert (said["accepted"], said["intercepted"]["queued"], said["balanced"]) == (25, 5, True)
     path = f"/v1/errors/{rule['id']}/deliveries"
-    until(lambda: len(place.exported(f"{path}?class=intercepted&format=csv")) == 5, 20.0)
+    until(lambda: len(place.exported(f"{path}?class=intercepted&format=csv")) == 5)
     assert {row["recipient"] for row in place.exported(f"{path}?class=intercepted&format=csv")} == set(spared)
     assert {one["recipient"] for one in place.in_lines(f"{path}?class=before&format=ndjson")} == set(had)
     assert sorted(place.arrived("ok.o5.test")) == sorted(had)
@@ -55,7 +55,7 @@ def test_o6_history_has_the_account_of_a_removed_rule(place: Any):
             raw = history.ask(lambda reader: reader.rule_statement(rule["id"]))
             return json.loads(raw) if "removed_at" in raw else None
 
-        found = until(kept, 20.0, "the account of the removal is not in history")
+        found = until(kept, what="the account of the removal is not in history")
     assert (found["intercepted"], found["reason"], found["matched"]) == (said["intercepted"], "wrong link", 1)
     assert found["removed_at"] > found["effective_at"] == said["effective_at"], "when the rule acted, not its removal"
     stored = place.account(rule)
@@ -83,6 +83,6 @@ def test_o5_statements_of_rules_that_ask_for_the_message_count_what_arrived_befo
         (1, {"tag": "sel", "accepted_after": instant}),
     ):
         rule = place.order(**selectors)
-        found = until(lambda rule=rule: "before" in (s := place.account(rule))["delivered"] and s, 15.0, f"{selectors}")
+        found = until(lambda rule=rule: "before" in (s := place.account(rule))["delivered"] and s, what=f"{selectors}")
         assert found["delivered"] == {"before": expected, "after": 0, "source": "history"}, selectors
         place.lift(rule)

@@ -22,7 +22,7 @@ def complete(place: Any, set_id: str) -> dict[str, Any]:
         found: dict[str, Any] = place.call("GET", f"/v1/errors/bulk/{set_id}/statement")
         return found if found["complete"] else None
 
-    return until(look, 20.0, f"the sweep of set {set_id} is not done")
+    return until(look, what=f"the sweep of set {set_id} is not done")
 
 
 def swept_for(place: Any, *ids: str) -> list[tuple[str, str]]:
@@ -58,13 +58,13 @@ def test_a_set_stops_its_mail_from_one_instant_on_and_accounts_for_it(place: Any
     place.logged("customer_999", "Intercepted", 1)
     assert place.rests("customer_1500", queued=10)["intercepted"]["queued"] == 0
     assert place.arrived("stop.test") == []
-    until(lambda: swept_for(place, made["id"], *made["rules"]), 20.0, "no sweep is logged")
+    until(lambda: swept_for(place, made["id"], *made["rules"]), what="no sweep is logged")
     assert swept_for(place, made["id"], *made["rules"]) == [(made["id"], "completed")], "one sweep for all of them"
     gone = change(place, remove=made["rules"])
     assert (gone["removed"], gone["rules"], gone["effective"]) == (made["rules"], [], True)
     node.send("free@stop.test", ("customer_7",))
     until(lambda: place.arrived("stop.test") == ["free@stop.test"])
-    accounts = until(lambda: len(all_ := last_accounts(place)) == MANY and all_, 30.0, "not each rule has its account")
+    accounts = until(lambda: len(all_ := last_accounts(place)) == MANY and all_, what="not each rule has its account")
     assert (accounts[rule]["matched"], accounts[rule]["intercepted"]["queued"]) == (40, 40)
     left = place.call("GET", f"/v1/errors/bulk/{made['id']}")
     assert (left["standing"], left["effective_at"]) == (0, made["effective_at"])

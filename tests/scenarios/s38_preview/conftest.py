@@ -12,7 +12,7 @@ class WithPreviews(NodeAndSink):
         """The preview once the queues have been walked."""
         asked = self.call("POST", "/v1/errors/preview", rule, want)
         path = f"/v1/errors/preview/{asked['id']}"
-        return until(lambda: (found := self.call("GET", path))["state"] == "done" and found, 15.0, path)
+        return until(lambda: (found := self.call("GET", path))["state"] == "done" and found, what=path)
 
 
 @pytest.fixture(scope="module")

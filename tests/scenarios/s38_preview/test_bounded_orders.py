@@ -56,7 +56,7 @@ def test_mail_that_a_pause_holds_is_counted_and_goes_back_to_the_pause(place: An
     order = {"code": 554, "tag": "b4", "max_matches": 5}
     status, said = place.node.call("POST", "/v1/errors?wait=15s", order)
     assert (status, said["matched"]) == (409, 6), said
-    until(lambda: place.call("GET", f"/v1/pauses/{pause['id']}")["held"] == 6, 15.0, "back at the pause")
+    until(lambda: place.call("GET", f"/v1/pauses/{pause['id']}")["held"] == 6, what="back at the pause")
     place.call("POST", "/v1/errors?wait=15s&until=swept", order | {"max_matches": 6}, (201,))
     place.rests("b4", held=0, queued=0)
     place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=15s")
@@ -134,10 +134,10 @@ def test_mail_that_keeps_coming_is_let_through_neither_by_the_hold_nor_behind_it
     sending = threading.Thread(target=send)
     sending.start()
     try:
-        until(lambda: len(place.arrived("b8.test")) >= 5, 15.0, "mail flows")
+        until(lambda: len(place.arrived("b8.test")) >= 5, what="mail flows")
         made = place.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "b8", "max_matches": 10**6}, (201,))
         later = len(sent) + 20
-        until(lambda: len(sent) >= later, 15.0, "mail keeps coming")
+        until(lambda: len(sent) >= later, what="mail keeps coming")
     finally:
         stop.set()
         sending.join()
@@ -172,4 +172,4 @@ def decided(place: Any, rule_id: str) -> Any:
             return found if status == 200 and found["effective"] else None
         return None
 
-    return until(look, 15.0, f"{rule_id} is not decided")
+    return until(look, what=f"{rule_id} is not decided")

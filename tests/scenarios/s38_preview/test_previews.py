@@ -41,7 +41,7 @@ def test_held_and_claimed_deliveries_count_too(place: Any) -> None:
     place.node.send([f"u{n}@held.p3.test" for n in range(4)], ("p3",), X_MQ_Delayed="+1h")
     pause = place.call("POST", "/v1/pauses?wait=20s&until=swept", {"domain": "held.p3.test"})
     asked = "RCPT TO:<claimed@p3.test>"
-    until(lambda: any(asked in command for _, command in place.sink.sink.commands), 15.0, "it is under way")
+    until(lambda: any(asked in command for _, command in place.sink.sink.commands), what="it is under way")
     found = place.preview(tag="p3", pool="default")
     place.sink.release("250 2.1.5 ok")
     assert (found["matched"], found["by"]["state"]) == (5, {"queued": 1, "held": 4})
@@ -52,7 +52,7 @@ def test_o3_a_tag_that_nobody_has_seen_is_answered_with_the_nearest_that_mail_ca
     place.node.send([f"u{n}@o3.test" for n in range(3)], ("spring-sale",), X_MQ_Delayed="+1h")
     place.node.send("gone@o3.test", ("autumn-sale",))
     place.rests("autumn-sale", delivered=1)
-    until(lambda: place.call("GET", "/v1/tags?tag=spring-sael").get("nearest") == ["spring-sale"], 10.0, "nearest")
+    until(lambda: place.call("GET", "/v1/tags?tag=spring-sael").get("nearest") == ["spring-sale"], what="nearest")
     assert place.call("GET", "/v1/tags?tag=autum-sale")["nearest"] == ["autumn-sale"]
     assert "nearest" not in place.call("GET", "/v1/tags?tag=spring-sale")
     made = place.order(tag="spring-sael")
@@ -67,4 +67,4 @@ def test_another_process_counts_a_preview_when_the_first_dies(place: Any) -> Non
     asked = place.call("POST", "/v1/errors/preview", {"tag": "p4", "domain": "p4.test"}, want=(202,))
     os.kill(sweeper, signal.SIGKILL)
     path = f"/v1/errors/preview/{asked['id']}"
-    assert until(lambda: (found := place.call("GET", path))["state"] == "done" and found, 18.0, path)["matched"] == 6
+    assert until(lambda: (found := place.call("GET", path))["state"] == "done" and found, what=path)["matched"] == 6

@@ -39,11 +39,11 @@ def test_a_hold_is_decided_by_another_node_when_its_own_dies(tmp_path: pathlib.P
             with contextlib.suppress(ProcessLookupError):  # its supervisor may have replaced it
                 os.kill(sweepers[1], signal.SIGCONT)
             path = f"/v1/errors/{passes[1]['id']}"
-            until(lambda: second.call("GET", path)[1].get("bound", {}).get("state") == "passed", 15.0, path)
+            until(lambda: second.call("GET", path)[1].get("bound", {}).get("state") == "passed", what=path)
             path = f"/v1/errors/{fails[1]['id']}"
-            until(lambda: second.call("GET", path)[1].get("matched") == 6, 15.0, path)
-            until(lambda: second.statement("c2")["delivered"] == 6, 15.0, "released mail is delivered")
-            until(lambda: second.statement("c1")["intercepted"]["queued"] == 6, 15.0, "all of it is ended")
+            until(lambda: second.call("GET", path)[1].get("matched") == 6, what=path)
+            until(lambda: second.statement("c2")["delivered"] == 6, what="released mail is delivered")
+            until(lambda: second.statement("c1")["intercepted"]["queued"] == 6, what="all of it is ended")
             arrived = sorted(address for message in sink.sink.taken for address in message.recipients)
             assert arrived == [f"u{n}@c2.test" for n in range(6)]
             assert_balanced(second.ready["redis"])

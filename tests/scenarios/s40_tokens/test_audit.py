@@ -46,7 +46,7 @@ def test_a12_an_intercepted_delivery_leads_to_the_author_of_the_rule_as_it_was(p
     path = f"/v1/pauses/{pause['id']}/convert?wait=10s&until=swept"
     assert place.asks(editor, "POST", path, b'{"code": 554}')[0] == 200
     forced = until(
-        lambda: place.call("GET", f"/v1/messages/{message}")["recipients"][0].get("forced"), 15.0, "not intercepted"
+        lambda: place.call("GET", f"/v1/messages/{message}")["recipients"][0].get("forced"), what="not intercepted"
     )
     assert forced["by"] == f"crm ({editor['id']})"
     (entry,) = [e for e in entries(place, of=forced["rule"]) if e["generation"] == forced["generation"]]

@@ -188,5 +188,5 @@ def test_a4_the_stream_of_a_tenant_has_its_events_only(place: Accounts) -> None:
     with watching(place.api, "?tag=streamed", token=token["token"]) as stream:
         for tenant in ("t7", "t6"):
             place.node.send(f"a@{tenant}.test", ("streamed",), X_MQ_Tenant=tenant)
-        until(lambda: any(kind == "Delivery" for _, kind, _ in stream.events), 15.0, "no event came")
+        until(lambda: any(kind == "Delivery" for _, kind, _ in stream.events), what="no event came")
     assert {event["tenant"] for _, _, event in stream.events} == {"t6"}

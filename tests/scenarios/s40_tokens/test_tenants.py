@@ -43,7 +43,7 @@ def test_a_suspended_tenant_is_refused_and_held_and_goes_on(place: Accounts) -> 
     terms(place, "sus", want=(200,), state="active")
     place.rests("sus", held=0, queued=1)
     assert reply(place, "sus")[0] == 250
-    until(lambda: place.arrived("sus.test"), 15.0, "mail of a tenant that goes on does not arrive")
+    until(lambda: place.arrived("sus.test"), what="mail of a tenant that goes on does not arrive")
     gone = place.call("DELETE", "/v1/tenants/sus?wait=10s")
     assert gone["state"] == "active"
     assert place.call("GET", "/v1/tenants/sus", want=(404,))["error"]["type"] == "not_found"
@@ -147,7 +147,7 @@ def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
     assert (statement["accepted"], statement["rejected"]) == ([code for code, _ in answers].count(250), 0)
     found = place.call("GET", "/v1/tenants/capped")
     assert found["quota"] == {"per_hour": 5, "per_day": 7}
-    until(lambda: place.call("GET", "/v1/tenants/capped")["quota_left"]["hour"] in (0, 3), 20.0, "a slice is kept")
+    until(lambda: place.call("GET", "/v1/tenants/capped")["quota_left"]["hour"] in (0, 3), what="a slice is kept")
     shell.run("tenants", "set", "capped", "--per-hour", "0", "--per-day", "0", "--wait", "20s")
     assert "quota_left" not in place.call("GET", "/v1/tenants/capped")
     assert reply(place, "capped")[0] == 250
@@ -186,12 +186,12 @@ def test_clients_side_by_side_get_a_quota_once_though_a_worker_is_killed(place: 
     clients = [threading.Thread(target=lambda: any(ask() == 452 for _ in range(40))) for _ in range(6)]
     for one in clients:
         one.start()
-    until(lambda: len(codes) > 15, 20.0, "nothing is answered")
+    until(lambda: len(codes) > 15, what="nothing is answered")
     os.kill(place.node.workers()[0], signal.SIGKILL)
     for one in clients:
         one.join()
-    until(lambda: len(place.node.workers()) == 2, 20.0, "no new worker")
-    until(lambda: ask() == ask() == 452, 20.0, "the quota has no end")
+    until(lambda: len(place.node.workers()) == 2, what="no new worker")
+    until(lambda: ask() == ask() == 452, what="the quota has no end")
     accepted = place.node.statement("shared")["accepted"]
     assert codes.count(250) <= accepted <= 60, codes
     assert accepted >= 45, "more is lost with a worker than a slice and the messages under way"

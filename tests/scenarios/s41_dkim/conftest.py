@@ -41,7 +41,7 @@ class Signing(NodeAndSink):
             lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
             lines += [f"From: {author}", f"To: u@{domain}", "Subject: test", "", "hello", ""]
             client.sendmail("bounce@example.org", f"u@{domain}", "\r\n".join(lines).encode())
-        until(lambda: self.taken(domain), 20.0, f"no mail to {domain}")
+        until(lambda: self.taken(domain), what=f"no mail to {domain}")
         return self.taken(domain)[-1].body
 
     def floodgate(self, name: str, *words: str) -> Result:
@@ -56,7 +56,7 @@ class Signing(NodeAndSink):
             found.append(self.sent(author, node, **headers))
             return [tags["s"] for tags in signatures(found[-1])] == list(selectors)
 
-        until(look, 20.0, lambda: f"not signed by {selectors}: {signatures(found[-1])}")
+        until(look, what=lambda: f"not signed by {selectors}: {signatures(found[-1])}")
         return found[-1]
 
 

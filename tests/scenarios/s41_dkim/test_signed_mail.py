@@ -68,7 +68,7 @@ def test_a_key_waits_for_dns_and_the_old_one_signs_and_stays_published(place: Si
 def test_a_pending_key_whose_record_is_there_becomes_active_by_itself(place: Signing) -> None:
     key = place.key("itself.test", "s2", state="pending")
     place.publish(key)
-    until(lambda: place.call("GET", f"/v1/dkim/{key['id']}")["state"] == "active", 40.0, "no process looked")
+    until(lambda: place.call("GET", f"/v1/dkim/{key['id']}")["state"] == "active", what="no process looked")
 
 
 def test_a_tenants_domain_and_the_default_one_sign_for_others(place: Signing) -> None:
@@ -178,6 +178,6 @@ def test_a_second_node_signs_once_it_has_the_clusters_key(place: Signing) -> Non
             except smtplib.SMTPDataError:
                 return False
 
-        until(takes_it, 30.0, "the key was copied, and mail is not signed")
+        until(takes_it, what="the key was copied, and mail is not signed")
         with pytest.raises(smtplib.SMTPDataError, match="cannot be signed"):
             place.sent("a@[192.0.2.1]", other, X_MQ_Tenant="none")

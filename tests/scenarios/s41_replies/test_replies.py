@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def failure(place: Place, name: str) -> dict[str, Any]:
     """The line of the first attempt."""
-    return until(lambda: next((e for e in place.log_of(name) if e["type"] != "Reception"), None), 20.0, name)
+    return until(lambda: next((e for e in place.log_of(name) if e["type"] != "Reception"), None), what=name)
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -94,7 +94,7 @@ def test_unknown_replies_are_counted_and_an_entry_makes_one_known_on_the_node(pl
         found = place.call("GET", "/v1/replies/unknown")["replies"]
         return next((one for one in found if one["text"] == "the moon is full"), None)
 
-    unknown = until(counted, 20.0, "the unknown reply is not counted")
+    unknown = until(counted, what="the unknown reply is not counted")
     assert (unknown["code"], unknown["count"], unknown["provider"]) == (554, 1, "127.0.0.1")
     entry = {"pattern": "moon is full", "category": "spam-related", "fault": "infrastructure", "reaction": "retry"}
     assert place.call("PUT", "/v1/replies/moonlight", entry, want=(201,))["category"] == "ip_block"
@@ -106,7 +106,7 @@ def test_unknown_replies_are_counted_and_an_entry_makes_one_known_on_the_node(pl
             client.sendmail("nobody@example.com", ["user@nobody.test"], "\r\n".join(lines))
         return any(line.get("category") == "ip_block" for line in place.log_of("again"))
 
-    until(known, 20.0, "the new entry is not in force")
+    until(known, what="the new entry is not in force")
     assert place.call("DELETE", "/v1/replies/moonlight")["name"] == "moonlight"
     place.call("DELETE", "/v1/replies/moonlight", want=(404,))
 
@@ -130,4 +130,4 @@ def test_statistics_by_category(place: Place) -> None:
         found = place.call("GET", "/v1/stats?by=category")
         return any(one["category"] == "quota" and one["deferred"] and one["bounced"] for one in found["stats"])
 
-    until(counted, 20.0, "history has no category")
+    until(counted, what="history has no category")

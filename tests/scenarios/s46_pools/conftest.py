@@ -62,7 +62,7 @@ class Cluster:
 
     def arrive(self, domain: str, count: int) -> Counter[str]:
         """IP -> messages, once all have arrived."""
-        until(lambda: len(self.taken(domain)) >= count, 30.0, lambda: f"{len(self.taken(domain))} of {count}")
+        until(lambda: len(self.taken(domain)) >= count, what=lambda: f"{len(self.taken(domain))} of {count}")
         return Counter(message.peer for message in self.taken(domain))
 
 

@@ -37,12 +37,12 @@ def test_an_ip_that_leaves_hands_its_work_on_and_no_message_is_lost_or_doubled(c
     sending = threading.Thread(target=send)
     sending.start()
     try:
-        until(lambda: len(cluster.taken("moves.test")) >= 50, 20.0)
+        until(lambda: len(cluster.taken("moves.test")) >= 50)
         cluster.call("POST", "/v1/poolips?wait=20s", {"name": "moves", "ip": "127.0.0.5"})
         answer = cluster.call("DELETE", "/v1/poolips?wait=20s&name=moves&ip=127.0.0.4")
         in_force, before = time.time(), len(sent)
         assert (answer["ips"], answer["in_force"]) == (["127.0.0.5"], True)
-        until(lambda: len(sent) > before, 20.0)
+        until(lambda: len(sent) > before)
     finally:
         stop.set()
         sending.join(60)
@@ -62,10 +62,10 @@ def test_mail_that_was_claimed_for_a_pool_goes_back_when_the_pool_leaves(cluster
     try:
         cluster.sink.script("GREETING", lambda _, __: STALL)
         cluster.send("gone.test", 30, "gone")
-        until(lambda: cluster.call("GET", "/v1/queues?pool=gone")["queues"][0]["claimed"] > 0, 20.0)
+        until(lambda: cluster.call("GET", "/v1/queues?pool=gone")["queues"][0]["claimed"] > 0)
         answer = cluster.pool("gone", ips=[NOWHERE])
         assert "none holds 192.0.2.77" in answer["warnings"][0]
-        until(lambda: cluster.call("GET", "/v1/queues?pool=gone")["queues"][0]["claimed"] == 0, 20.0)
+        until(lambda: cluster.call("GET", "/v1/queues?pool=gone")["queues"][0]["claimed"] == 0)
     finally:
         cluster.sink.script("GREETING", None)
         cluster.sink.script("MAIL", None)

@@ -19,7 +19,7 @@ def warming(cluster: Any, pool: str, domain: str) -> dict[str, Any]:
 def test_an_ip_sends_the_number_of_each_day_and_is_warm_after_the_last(cluster: Any) -> None:
     cluster.pool("cold", ips=["127.0.0.22"], warmup=[3, 6])
     cluster.send("cold.test", 16, "cold")
-    until(lambda: warming(cluster, "cold", "cold.test").get("binds"), 20.0)
+    until(lambda: warming(cluster, "cold", "cold.test").get("binds"))
     limit = warming(cluster, "cold", "cold.test")
     assert (limit["value"], limit["used"], limit["scope"]) == (3, 3, "ip:127.0.0.22")
     assert limit["setting"] == "pools.cold.warmup"
@@ -27,7 +27,7 @@ def test_an_ip_sends_the_number_of_each_day_and_is_warm_after_the_last(cluster: 
     assert cluster.arrive("cold.test", 3) == {"127.0.0.22": 3}
     tomorrow(cluster, "cold.test", "127.0.0.22")
     assert cluster.arrive("cold.test", 9) == {"127.0.0.22": 9}
-    until(lambda: warming(cluster, "cold", "cold.test").get("used") == 6, 20.0)
+    until(lambda: warming(cluster, "cold", "cold.test").get("used") == 6)
     assert len(cluster.taken("cold.test")) == 9
     tomorrow(cluster, "cold.test", "127.0.0.22")
     assert cluster.arrive("cold.test", 16) == {"127.0.0.22": 16}

@@ -149,7 +149,7 @@ def test_one_click_unsubscribes_from_the_topic_of_the_mail(place: Any) -> None:
     assert (refused[0], refused[1]["error"]["field"]) == (422, "unsubscribe"), "nothing signs it yet"
     key = {"domain": "example.org", "selector": "s1", "state": "active", "algorithm": "ed25519"}
     place.call("POST", "/v1/dkim", key, (201,))
-    until(lambda: place.node.call("POST", "/v1/messages", mail)[0] == 202, 20.0, "the key is not in force")
+    until(lambda: place.node.call("POST", "/v1/messages", mail)[0] == 202, what="the key is not in force")
     (got,) = until(lambda: place.sink.to("click.test"))
     header = email.message_from_bytes(got.body)
     assert header["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

@@ -46,7 +46,7 @@ class Repeating(NodeAndSink):
             assert code in (250, 421, 451, 452), reply
             return reply if code == 250 else ""
 
-        return str(until(attempt, 20.0, f"{key} is not taken"))
+        return str(until(attempt, what=f"{key} is not taken"))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_repeat_gets_the_first_answer_and_is_delivered_once(place: Any):
     place.rests("once", accepted=2, delivered=2)
     assert place.arrived("once.test") == ["a@once.test"] * 2
     assert not any(b"dempotency" in received.body for received in place.taken("once.test"))
-    until(lambda: sum(n for name, n in figures(place.api).items() if "messages_replayed_total" in name) >= 5, 20.0)
+    until(lambda: sum(n for name, n in figures(place.api).items() if "messages_replayed_total" in name) >= 5)
 
 
 def test_a_message_that_a_rule_refused_may_come_again(place: Any):
@@ -151,11 +151,11 @@ def test_where_the_memory_for_keys_is_full_new_ones_are_refused_and_known_ones_a
     use = keys.idem_use_key(keys.lane_prefix(0)).decode()
     place.valkey.ask("HSET", use, "99999999999", str(1 << 20))
     numbers = itertools.count()
-    refused = until(lambda: (got := place.hand_in("b@full.test", f"new {next(numbers)}"))[0] == 452 and got, 20.0)
+    refused = until(lambda: (got := place.hand_in("b@full.test", f"new {next(numbers)}"))[0] == 452 and got)
     assert refused == (452, "4.3.1 too many idempotency keys are kept, try again later or without a key")
     assert place.hand_in("a@full.test", "known", "X-MQ-Tag: full") == (250, first)
     assert place.node.send("c@full.test")
-    until(lambda: "idempotency keys take all of messages.idempotency_memory" in place.node.errors(), 20.0)
+    until(lambda: "idempotency keys take all of messages.idempotency_memory" in place.node.errors())
     told = figures(place.api)
     assert told["floodgate_idempotency_bytes"] > told["floodgate_idempotency_bytes_limit"] == 1 << 20
     place.valkey.ask("HDEL", use, "99999999999")
@@ -177,7 +177,7 @@ def test_an_order_with_a_key_is_carried_out_once_also_when_the_api_was_killed_be
     assert place.call("GET", "/v1/errors?tag=once-only") == [], "the repeat has made no rule"
     assert order("/v1/errors", rule, "token 1").status == 422
     os.kill(place.node.child("control_api"), signal.SIGKILL)
-    repeated = until(lambda: _answer(lambda: order("/v1/tokens", token, "token 1")), 30.0, "the API does not come back")
+    repeated = until(lambda: _answer(lambda: order("/v1/tokens", token, "token 1")), what="the API does not come back")
     assert (repeated.status, repeated.body) == (201, made.body)
     assert sum(one["name"] == "once" for one in place.call("GET", "/v1/tokens")["tokens"]) == 1
 

@@ -29,7 +29,7 @@ class Told(WebhookReceiver):
     def secret(self) -> str:
         return str(self.webhook["secret"])
 
-    def wait(self, tag: str, count: int, within: float = 30.0) -> None:
+    def wait(self, tag: str, count: int, within: float = 60.0) -> None:
         """Until so many records of the tag's mail have come."""
         until(lambda: len(self.told(tag)) >= count, within, lambda: f"{tag}: {len(self.told(tag))} of {count} are told")
 

@@ -39,7 +39,7 @@ def test_a_node_goes_on_where_the_process_of_another_stood_still(tmp_path: Path)
         status, made = first.call("POST", "/v1/webhooks", {"url": receiver.url, "tags": ["two"]})
         assert status == 201, made
         path = f"/v1/webhooks/{made['id']}"
-        until(lambda: first.call("GET", path)[1].get("node") == "n1", 20.0, "n1 serves it")
+        until(lambda: first.call("GET", path)[1].get("node") == "n1", what="n1 serves it")
         second.folder.mkdir()
         shutil.copy(first.folder / "cluster.key", second.folder)
         stack.enter_context(running(second))
@@ -47,20 +47,20 @@ def test_a_node_goes_on_where_the_process_of_another_stood_still(tmp_path: Path)
             target=lambda: second.send([f"u{number}@two.test" for number in range(MESSAGES)], ("two",))
         )
         sender.start()
-        until(lambda: len(receiver.told("two")) >= 50, 20.0, "the first events are told")
+        until(lambda: len(receiver.told("two")) >= 50, what="the first events are told")
         frozen = _serving(first)
         frozen.suspend()
         sender.join()
-        until(lambda: len({record["id"] for record in receiver.told("two")}) == MESSAGES, 40.0, "all of them are told")
-        until(lambda: second.call("GET", path)[1]["node"] == "n2", 20.0, "n2 serves it")
+        until(lambda: len({record["id"] for record in receiver.told("two")}) == MESSAGES, what="all of them are told")
+        until(lambda: second.call("GET", path)[1]["node"] == "n2", what="n2 serves it")
         ids = [hook.id for hook in receiver.hooks]
         assert len(ids) - len(set(ids)) <= 64 + 100  # requests under way, and the answers of a second
         frozen.resume()  # it has not noticed that it lost the endpoint
         second.send("last@two.test", ("two",))
-        until(lambda: "last@two.test" in [one["recipient"] for one in receiver.told("two")], 20.0, "the last is told")
-        until(lambda: "is served by another process now" in first.errors(), 20.0, "n1 notices")
+        until(lambda: "last@two.test" in [one["recipient"] for one in receiver.told("two")], what="the last is told")
+        until(lambda: "is served by another process now" in first.errors(), what="n1 notices")
         assert [one["recipient"] for one in receiver.told("two")].count("last@two.test") == 1
-        until(lambda: second.call("GET", path)[1]["node"] == "n2", 10.0, "n2 serves it still")
+        until(lambda: second.call("GET", path)[1]["node"] == "n2", what="n2 serves it still")
 
 
 def _serving(node: Node) -> psutil.Process:

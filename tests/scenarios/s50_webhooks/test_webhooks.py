@@ -72,7 +72,7 @@ def test_rules_and_their_statements_are_told(place: NodeAndSink) -> None:
     with told(place, events=["rule:effective", "rule:completed"], tags=["w4"]) as receiver:
         rule = place.order(tag="w4", goal="swept", code=554, description="stopped")
         until(lambda: {event["type"] for hook in receiver.hooks for event in hook.events()} ==
-              {"rule:effective", "rule:completed"}, 20.0, lambda: f"{receiver.hooks}")  # fmt: skip
+              {"rule:effective", "rule:completed"}, what=lambda: f"{receiver.hooks}")  # fmt: skip
         effective = receiver.events(kind="rule:effective")[0]["data"]
         assert (effective["rule"], effective["tags"], effective["code"]) == (rule["id"], ["w4"], 554)
         assert effective["effective_at"] == rule["effective_at"]
@@ -85,11 +85,11 @@ def test_a_receiver_that_says_no_gets_the_same_request_again(place: NodeAndSink)
     answers = iter((Reply(500), Reply(302, {"Location": "http://127.0.0.1:1/"}), Reply(raw=b"garbage\r\n\r\n")))
     with told(place, lambda hook: next(answers, Reply()), tags=["w5"]) as receiver:
         place.node.send("a@w5.test", ("w5",))
-        until(lambda: receiver.hooks, 20.0, "the first try")
-        shown = until(lambda: place.call("GET", receiver.path).get("last_failure"), 10.0, "the failure is shown")
+        until(lambda: receiver.hooks, what="the first try")
+        shown = until(lambda: place.call("GET", receiver.path).get("last_failure"), what="the failure is shown")
         assert shown
         assert place.call("GET", receiver.path)["last_failure_reason"] == "HTTP 500"
-        until(lambda: len(receiver.hooks) >= 2, 20.0, "the second try, after 5 s")
+        until(lambda: len(receiver.hooks) >= 2, what="the second try, after 5 s")
         first, second = receiver.hooks[:2]
         assert (first.id, first.body) == (second.id, second.body)
         assert second.at - first.at >= 4.5
@@ -103,7 +103,7 @@ def test_a_receiver_says_when_it_wants_to_be_asked_again(place: NodeAndSink) -> 
 
     with told(place, busy_once, tags=["w6"]) as receiver:
         place.node.send("a@w6.test", ("w6",))
-        until(lambda: receiver.hooks, 20.0, "the first try")
+        until(lambda: receiver.hooks, what="the first try")
         place.node.send("b@w6.test", ("w6",))
         receiver.wait("w6", 3)
         assert all(hook.at - receiver.hooks[0].at >= 7.9 for hook in receiver.hooks[1:])
@@ -114,17 +114,17 @@ def test_a_receiver_that_is_gone_is_disabled_until_it_is_enabled(place: NodeAndS
     gone.set()
     with told(place, lambda hook: Reply(410 if gone.is_set() else 200), tags=["w7"]) as receiver:
         place.node.send("a@w7.test", ("w7",))
-        until(lambda: place.call("GET", receiver.path)["state"] == "disabled", 20.0, "410 disables")
+        until(lambda: place.call("GET", receiver.path)["state"] == "disabled", what="410 disables")
         assert "410" in place.call("GET", receiver.path)["reason"]
         place.node.send("b@w7.test", ("w7",))
         place.rests("w7", delivered=2)
         gone.clear()
         place.call("POST", receiver.path + "/enable")
-        until(lambda: len(receiver.answered) >= 2, 20.0, "it goes on where it stopped")
+        until(lambda: len(receiver.answered) >= 2, what="it goes on where it stopped")
         assert sorted(event["data"]["recipient"] for hook in receiver.answered for event in hook.events()) == [
             "a@w7.test", "b@w7.test",
         ]  # fmt: skip
-        until(lambda: place.call("GET", receiver.path)["state"] == "active", 20.0, "its figures are told")
+        until(lambda: place.call("GET", receiver.path)["state"] == "active", what="its figures are told")
 
 
 def test_an_old_secret_signs_along(place: NodeAndSink) -> None:
@@ -138,7 +138,7 @@ def test_an_old_secret_signs_along(place: NodeAndSink) -> None:
             place.node.send("a@w8.test", ("w8",))
             return any(len(hook.headers["webhook-signature"].split()) == 2 for hook in receiver.hooks)
 
-        until(both, 20.0, "two signatures")
+        until(both, what="two signatures")
         hook = next(hook for hook in receiver.hooks if len(hook.headers["webhook-signature"].split()) == 2)
         assert hook.verified(receiver.secret) == hook.verified(rotated["secret"])
 
@@ -157,7 +157,7 @@ def test_the_past_is_told_once_more_by_order(place: NodeAndSink) -> None:
     begin = datetime.now(UTC).isoformat()
     place.node.send([f"u{number}@w10.test" for number in range(5)], ("w10",))
     place.rests("w10", delivered=5)
-    until(lambda: len(place.call("GET", "/v1/messages?tag=w10&status=SENT")["messages"]) == 5, 10.0, "history has them")
+    until(lambda: len(place.call("GET", "/v1/messages?tag=w10&status=SENT")["messages"]) == 5, what="history has them")
     with told(place, tags=["w10"]) as receiver:
         place.call("POST", receiver.path + "/replay", {"from": begin}, want=(202,))
         receiver.wait("w10", 5)
@@ -165,7 +165,7 @@ def test_the_past_is_told_once_more_by_order(place: NodeAndSink) -> None:
         receiver.wait("w10", 6)
         names = [record["recipient"] for record in receiver.told("w10")]
         assert sorted(names) == sorted(place.arrived("w10.test"))
-        until(lambda: not place.call("GET", receiver.path)["replays"], 10.0, "the replay is over")
+        until(lambda: not place.call("GET", receiver.path)["replays"], what="the replay is over")
         ids = [hook.id for hook in receiver.hooks]
         place.call("POST", receiver.path + "/replay", {"from": begin}, want=(202,))
         receiver.wait("w10", 12)
@@ -184,7 +184,7 @@ def test_a_killed_process_loses_nothing_and_repeats_what_it_answered_last(place:
         os.kill(old, signal.SIGKILL)
         killed_at = time.monotonic()
         sender.join()
-        until(lambda: len({record["id"] for record in receiver.told("w11")}) == 300, 40.0, "each of them is told")
+        until(lambda: len({record["id"] for record in receiver.told("w11")}) == 300, what="each of them is told")
         ids = [hook.id for hook in receiver.hooks]
         twice = {one for one in ids if ids.count(one) > 1}
         first_told = {hook.id: hook.at for hook in reversed(receiver.hooks)}
@@ -221,7 +221,7 @@ def test_a_dead_endpoint_holds_nobody_up(place: NodeAndSink) -> None:
         assert sorted(record["recipient"] for record in live.told("w12")) == sorted(place.arrived("w12.test"))
         assert max(lags) < 10.0  # a busy machine; the measurement has the figure
         for receiver in receivers[:-1]:
-            until(lambda path=receiver.path: place.call("GET", path).get("failures", 0) > 0, 20.0, "failures are shown")
+            until(lambda path=receiver.path: place.call("GET", path).get("failures", 0) > 0, what="failures are shown")
     finally:
         for one in reversed(stack):
             one.__exit__(None, None, None)
@@ -239,7 +239,7 @@ def test_private_addresses_that_no_setting_allows_get_nothing(place: NodeAndSink
 
 def test_the_list_and_the_metrics_show_how_an_endpoint_stands(place: NodeAndSink) -> None:
     with told(place, tags=["w14"], description="crm") as receiver:
-        until(lambda: place.call("GET", receiver.path)["state"] == "active", 20.0, "it is served")
+        until(lambda: place.call("GET", receiver.path)["state"] == "active", what="it is served")
         listed = place.call("GET", "/v1/webhooks")["webhooks"]
         (mine,) = [one for one in listed if one["id"] == receiver.webhook["id"]]
         assert (mine["description"], mine["node"], mine["backlog"]) == ("crm", "n1", 0)

@@ -24,7 +24,7 @@ class HttpMail(NodeAndSink):
             rows[:] = [json.loads(line) for line in answer.body.splitlines()]
             return len(rows) == count
 
-        until(exported, 20.0, lambda: f"{rows}")
+        until(exported, what=lambda: f"{rows}")
         return rows
 
 

@@ -65,7 +65,7 @@ def test_scheduled_mail_waits_for_its_time_and_its_window(place: NodeAndSink) ->
     (taken,) = [one for one in place.taken("http4.test") if one.recipients == ["later@http4.test"]]
     assert taken.mail_at >= began + 1.5
     listed = "/v1/messages?tag=http4&status=DELAYED"
-    until(lambda: len(place.call("GET", listed)["messages"]) == 2, 20.0, "scheduled mail is not listed")
+    until(lambda: len(place.call("GET", listed)["messages"]) == 2, what="scheduled mail is not listed")
     moved = place.call("POST", "/v1/queues/retry", {"domain": "http4.test"})
     assert moved["moved"] == 0, "neither the time nor the window is an operator's"
     (why,) = place.call("GET", "/v1/queues?domain=http4.test")["queues"][0]["why"]
@@ -245,14 +245,14 @@ def test_each_answer_202_arrives_though_the_process_is_killed(place: NodeAndSink
     for thread in threads:
         thread.start()
     for goal in (20, 40, 60):
-        until(lambda goal=goal: len(accepted) >= goal, 30.0, lambda: f"{len(accepted)} accepted")
+        until(lambda goal=goal: len(accepted) >= goal, what=lambda: f"{len(accepted)} accepted")
         os.kill(place.node.child("control_api.injection"), signal.SIGKILL)
         goal_after = len(accepted) + 10
-        until(lambda goal=goal_after: len(accepted) >= goal, 30.0, lambda: f"{len(accepted)} accepted after a kill")
+        until(lambda goal=goal_after: len(accepted) >= goal, what=lambda: f"{len(accepted)} accepted after a kill")
     stop.set()
     for thread in threads:
         thread.join()
-    until(lambda: set(accepted) <= set(place.arrived("killed.test")), 30.0, "some 202 did not arrive")
+    until(lambda: set(accepted) <= set(place.arrived("killed.test")), what="some 202 did not arrive")
     assert place.rests("killed", queued=0)["accepted"] >= len(accepted)
 
 

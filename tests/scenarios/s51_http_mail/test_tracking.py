@@ -29,7 +29,7 @@ def engagement(place: NodeAndSink, kind: str, count: int) -> list[dict[str, Any]
         found = [one for one in place.node.events() if one["type"] == kind and "trk1" in one.get("tags", ())]
         return found if len(found) >= count else None
 
-    found: list[dict[str, Any]] = until(look, 20.0, f"{count} {kind} are not in the log")
+    found: list[dict[str, Any]] = until(look, what=f"{count} {kind} are not in the log")
     assert len(found) == count
     return found
 
@@ -71,14 +71,14 @@ def test_opens_and_clicks_are_heard_of(place: NodeAndSink) -> None:
         found = [one for one in place.call("GET", "/v1/stats?by=link")["stats"] if one["link"] == SHOP]
         return found and found[0]["clicked"] + found[0]["machine_clicked"] == 2
 
-    until(counted, 20.0, "the clicks are not counted")
+    until(counted, what="the clicks are not counted")
 
     def in_history() -> Any:
         stats = place.call("GET", "/v1/stats?by=domain")["stats"]
         found = [(one["opened"], one["clicked"]) for one in stats if one["domain"] == "trk1.test"]
         return found == [(2, 2)]
 
-    until(in_history, 20.0, "history has not heard of them")
+    until(in_history, what="history has not heard of them")
     history = place.call("GET", f"/v1/messages/{first['id']}/history")
     assert [one["type"] for one in history["events"]].count("Open") == 2
 

@@ -31,7 +31,7 @@ class Door:
         future = asyncio.get_running_loop().create_future()
         submission = Submission(Requester(client), sender, to, content)
         reply = self.submissions.submit(submission, future.set_result)
-        reply = await asyncio.wait_for(future, 5) if reply is None else reply
+        reply = await asyncio.wait_for(future, 30.0) if reply is None else reply
         for part in self.store.calls:
             if part.keep is KeepMode.KEEP:
                 known = KeptCall(part.key.content, part.first, 1, 1, "", False, b"", b"")

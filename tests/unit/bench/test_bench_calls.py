@@ -47,7 +47,7 @@ async def test_accepted_deliveries_and_refusals_are_counted_however_the_answers_
     for at in range(len(taken)):
         client.data_received(taken[at : at + 1])
     client.data_received(_answer(b"503 Service Unavailable", b"full"))
-    await asyncio.wait_for(calls.done.wait(), 5)
+    await asyncio.wait_for(calls.done.wait(), 30.0)
     assert len(transport.written) == 2
     result = calls.result()
     assert (result["calls"], result["accepted"], result["refused"]) == (2, 2, {"full": 1})

@@ -57,7 +57,7 @@ async def run(target: tuple[str, int], kind: type[Session], messages: int, concu
     tally = Tally(Plan(messages, [512], 1), concurrently)
     for _ in range(concurrently):
         kind(tally, target).start()
-    await asyncio.wait_for(tally.done.wait(), 10)
+    await asyncio.wait_for(tally.done.wait(), 30.0)
     return tally
 
 

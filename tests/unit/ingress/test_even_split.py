@@ -83,14 +83,14 @@ async def test_what_is_open_is_told():
         assert loads.sessions() == [None, 2]
         for reader, writer in clients[:1]:
             writer.write(b"QUIT\r\n")
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 30.0)
             writer.close()
         assert loads.sessions() == [None, 1]
         draining = asyncio.create_task(running.listener.drain())
         await asyncio.sleep(0)
         assert loads.sessions() == [None, None]
         clients[1][1].close()
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 30.0)
         assert loads.sessions() == [None, None]
 
 
@@ -101,7 +101,7 @@ async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_unti
     async with beside_a_stuck_one() as (running, stuck):
         loop = asyncio.get_running_loop()
         began = loop.time()
-        clients = await asyncio.wait_for(asyncio.gather(*(running.connect() for _ in range(80))), 5)
+        clients = await asyncio.wait_for(asyncio.gather(*(running.connect() for _ in range(80))), 30.0)
         assert 5 * 0.05 * 0.9 <= loop.time() - began < 80 * 0.05 * 0.5
         stuck.tell(0, 1)  # it moves
         began = loop.time()
@@ -127,7 +127,7 @@ async def test_nobody_waits_for_one_that_has_left(monkeypatch):
     monkeypatch.setattr(acceptor_module, "YIELD", 60.0)
     async with beside_a_stuck_one() as (running, stuck):
         stuck.leave()
-        clients = await asyncio.wait_for(asyncio.gather(*(running.connect() for _ in range(20))), 5)
+        clients = await asyncio.wait_for(asyncio.gather(*(running.connect() for _ in range(20))), 30.0)
         for _, writer in clients:
             writer.close()
 

@@ -29,7 +29,7 @@ MESSAGE = b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nX-MQ-Tag: t\r\
 async def read_codes(reader, count):
     codes = []
     while len(codes) < count:
-        line = await asyncio.wait_for(reader.readline(), 5)
+        line = await asyncio.wait_for(reader.readline(), 30.0)
         if not line:
             break
         if line[3:4] == b" ":
@@ -97,7 +97,7 @@ async def test_a_client_that_ended_its_side_still_gets_its_reply():
         reader, writer = await running.connect()
         writer.write(MESSAGE)
         writer.write_eof()
-        await asyncio.wait_for(running.store.called.wait(), 5)
+        await asyncio.wait_for(running.store.called.wait(), 30.0)
         running.store.hold.set()
         assert await read_codes(reader, 9) == [250, 250, 250, 354, 250]
 
@@ -107,7 +107,7 @@ async def test_s14_a_client_that_drops_before_the_end_leaves_nothing():
         _, writer = await running.connect()
         writer.write(MESSAGE[:-1])
         writer.close()
-        await asyncio.wait_for(running.listener._empty.wait(), 5)
+        await asyncio.wait_for(running.listener._empty.wait(), 30.0)
         assert running.store.messages == []
         assert running.admission.waiting_messages == 0
 
@@ -144,13 +144,13 @@ async def test_drain_ends_idle_sessions_at_once_and_busy_ones_after_their_messag
         idle, idle_writer = await running.connect()
         busy, busy_writer = await running.connect()
         busy_writer.write(MESSAGE)
-        await asyncio.wait_for(running.store.called.wait(), 5)
+        await asyncio.wait_for(running.store.called.wait(), 30.0)
         draining = asyncio.create_task(running.listener.drain())
         assert await read_codes(idle, 2) == [421]
         assert not draining.done()
         running.store.hold.set()
         assert await read_codes(busy, 9) == [250, 250, 250, 354, 250, 421]
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 30.0)
         assert len(running.store.messages) == 1
         idle_writer.close()
         busy_writer.close()
@@ -214,7 +214,7 @@ async def test_input_beyond_the_buffer_waits_in_the_socket_while_a_message_does(
         running.store.hold.clear()
         reader, writer = await running.connect()
         writer.write(MESSAGE)
-        await asyncio.wait_for(running.store.called.wait(), 5)
+        await asyncio.wait_for(running.store.called.wait(), 30.0)
         count = 60
         big = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n" + b"x" * 100_000 + b"\r\n.\r\n"
         writer.write(big * count)

@@ -21,7 +21,7 @@ class Waiting:
         """All that a new connection is told until it is closed."""
         reader, writer = await asyncio.open_connection(*self.socket.getsockname())
         try:
-            return await asyncio.wait_for(reader.read(), 10)
+            return await asyncio.wait_for(reader.read(), 30.0)
         finally:
             writer.close()
 
@@ -67,7 +67,7 @@ async def test_r5_a_connection_is_left_to_a_worker_that_takes_mail() -> None:
         taken = loop.create_future()
         peer = made.socket.dup()
         loop.add_reader(peer.fileno(), lambda: taken.done() or taken.set_result(peer.accept()[0]))
-        connection = await asyncio.wait_for(taken, 10)
+        connection = await asyncio.wait_for(taken, 30.0)
         loop.remove_reader(peer.fileno())
         peer.close()
         connection.close()

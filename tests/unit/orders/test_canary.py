@@ -107,7 +107,7 @@ async def test_two_nodes_give_one_in_a_period_and_go_on_after_a_store_that_was_a
     canaries = [rig.canary("n1"), rig.canary("n2")]
     running = [asyncio.create_task(canary.run()) for canary in canaries]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30.0):
             await rig.turns.asked_until(lambda: len(rig.turns.flights) == 1)
             asked = rig.turns.asked
             await rig.turns.asked_until(lambda: rig.turns.asked >= asked + 10)

@@ -12,6 +12,7 @@ from mta.model.sweeps import SweepPhase, SweepState
 from mta.orders.order_book import OrderBook
 from mta.rules.guard import Guard
 from tests.support.actors import ME
+from tests.support.eventually import eventually
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 
 
@@ -55,11 +56,7 @@ RULE = Rule("r", Selectors(tag="a"), 554)
 
 
 async def until(true) -> None:
-    for _ in range(300):
-        if true():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen")
+    await eventually(true, least=0.005)
 
 
 async def test_effective_when_every_session_of_the_wait_set_has_confirmed(rig):
@@ -246,14 +243,14 @@ async def test_restarted_api_waits_for_all_that_stand_below_the_change(rig):
 
 async def test_until_swept_waits_for_the_sweep_of_this_change(rig):
     rig.sweeps.states["r"] = SweepState("r", 0, SweepPhase.DONE, 0, 0, 0, 0, 0)
-    order = asyncio.create_task(rig.book.put(RULE, ME, 5.0, "swept"))
+    order = asyncio.create_task(rig.book.put(RULE, ME, 60.0, "swept"))
     await until(lambda: rig.shared.head.generation)
     await rig.beat()
     await until(lambda: rig.shared.effects)
     await asyncio.sleep(0.05)
     assert not order.done()
     rig.sweeps.states["r"] = SweepState("r", 1, SweepPhase.DONE, 0, 0, 0, 0, 0)
-    assert (await asyncio.wait_for(order, 2)).effective
+    assert (await asyncio.wait_for(order, 30.0)).effective
 
 
 async def test_an_edit_is_followed_like_a_replacement(rig):
@@ -414,9 +411,9 @@ async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_
 async def test_until_swept_ends_with_a_sweep_that_stopped_because_the_rule_expired(rig):
     rig.sweeps.states["r"] = SweepState("r", 1, SweepPhase.RUNNING, 0, 0, 0, 0, 0)
     rule = msgspec.structs.replace(RULE, expires_at=rig.clock.wall() + 1)
-    order = asyncio.create_task(rig.book.put(rule, ME, 5.0, "swept"))
+    order = asyncio.create_task(rig.book.put(rule, ME, 60.0, "swept"))
     await until(lambda: rig.shared.head.generation)
     await rig.beat()
     await until(lambda: rig.shared.effects)
     rig.sweeps.states["r"] = rig.sweeps.states["r"]._replace(phase=SweepPhase.STOPPED)
-    assert (await asyncio.wait_for(order, 2)).effective
+    assert (await asyncio.wait_for(order, 30.0)).effective

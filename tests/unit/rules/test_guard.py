@@ -377,7 +377,7 @@ async def test_store_that_is_away_is_asked_again_soon():
     guard.start()
     await asyncio.sleep(0.01)
     store.away = False
-    await asyncio.wait_for(guard.ready(), 1)
+    await asyncio.wait_for(guard.ready(), 10.0)
     await guard.stop()
 
 
@@ -562,7 +562,7 @@ async def test_k15_the_loop_goes_on_asking_until_it_can_read(rig):
     rig.store.cannot_read = noted
     task = rig.guard.start()
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             await asked.wait()
             await rig.api.remove("r-new", "c-gone")
             await rig.guard.ready()

@@ -293,7 +293,7 @@ async def test_a_process_that_only_accepts_and_stood_still_decides_nothing_by_it
         await asyncio.sleep(0)
         await cluster.w1.beat()
         await cluster.w2.beat()
-        effect = await asyncio.wait_for(order, 2.0)
+        effect = await asyncio.wait_for(order, 30.0)
         assert (effect.effective, effect.confirmed) == (True, ("w1.1", "w2.1"))
         return cluster.shared.barriers[-1]
 

@@ -48,13 +48,13 @@ class Forks:
     async def fork(self, module: str = "forked_program", inherited: tuple[int, ...] = ()) -> ForkedChild:
         child = await self.client.fork(module, inherited)
         child.write(boot_line(SETTINGS, "", (), None, -1))
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(30.0):
             assert await child.stdout.readline() == b"ready\n"
         return child
 
     async def end(self, child: ForkedChild) -> int:
         child.close_stdin()
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(30.0):
             return await child.wait()
 
     @property
@@ -99,10 +99,10 @@ async def test_a_child_has_the_program_of_the_server_and_its_own_descriptors(for
 async def test_the_end_of_a_child_is_heard_of_with_its_status(forks: Forks) -> None:
     killed, failed, early = await forks.fork(), None, None
     killed.send_signal(signal.SIGKILL)
-    assert await asyncio.wait_for(killed.wait(), 20.0) == -signal.SIGKILL
+    assert await asyncio.wait_for(killed.wait(), 30.0) == -signal.SIGKILL
     killed.send_signal(signal.SIGKILL)  # to nobody
     early = await forks.client.fork("there_is_no_such_module", ())
-    assert await asyncio.wait_for(early.wait(), 20.0) == 1
+    assert await asyncio.wait_for(early.wait(), 30.0) == 1
     forks.program("import sys; sys.exit(7)")
     (forks.folder / "failing_program.py").write_text((forks.folder / "forked_program.py").read_text())
     failed = await forks.fork("failing_program")
@@ -152,7 +152,7 @@ async def test_orphans_of_a_child_are_waited_for(forks: Forks) -> None:
         "    os._exit(3)\n"
     )
     child = await forks.fork("parent_program")
-    assert await asyncio.wait_for(child.wait(), 20.0) == 3
+    assert await asyncio.wait_for(child.wait(), 30.0) == 3
     orphan = int((forks.folder / "orphan").read_text())
     os.kill(orphan, signal.SIGKILL)
     await soon(lambda: not psutil.pid_exists(orphan))

@@ -60,7 +60,7 @@ def of(names: Names, identity: str, clock: Clock) -> NodeName:
 async def looked(names: Names, times: int = 3) -> None:
     for _ in range(times):
         names.asked.clear()
-        await asyncio.wait_for(names.asked.wait(), 5.0)
+        await asyncio.wait_for(names.asked.wait(), 30.0)
 
 
 async def test_a_name_that_moves_is_refused_and_one_that_stands_still_is_taken_after_the_lease(names: Names):
@@ -73,7 +73,7 @@ async def test_a_name_that_moves_is_refused_and_one_that_stands_still_is_taken_a
     await looked(names)
     assert names.entry == dead, "not before the lease is over"
     clock.now += 0.1
-    await asyncio.wait_for(taking, 5.0)
+    await asyncio.wait_for(taking, 30.0)
     living = names.entry
     assert living is not None
     assert living.identity == "b"
@@ -82,7 +82,7 @@ async def test_a_name_that_moves_is_refused_and_one_that_stands_still_is_taken_a
     await looked(names)
     names.entry = NodeEntry(living.identity, living.run, living.beat + 1, living.host, living.data_dir, living.pid)
     with pytest.raises(SettingsError, match=r"^node.name: another node called 'n1' .* data in /data/b\) is running"):
-        await asyncio.wait_for(refusing, 5.0)
+        await asyncio.wait_for(refusing, 30.0)
 
 
 async def test_of_two_nodes_that_start_together_one_has_the_name(names: Names):
@@ -109,7 +109,7 @@ async def test_an_entry_that_cannot_be_read_is_waited_for_like_any_other(names: 
     taking = asyncio.create_task(of(names, "b", clock).take(asyncio.Event()))
     await looked(names)
     clock.now += LEASE + 1
-    await asyncio.wait_for(taking, 5.0)
+    await asyncio.wait_for(taking, 30.0)
 
 
 async def test_a_stop_ends_the_wait(names: Names):
@@ -119,7 +119,7 @@ async def test_a_stop_ends_the_wait(names: Names):
     await looked(names)
     stop.set()
     with pytest.raises(SettingsError, match="stopped"):
-        await asyncio.wait_for(taking, 5.0)
+        await asyncio.wait_for(taking, 30.0)
 
 
 @pytest.mark.parametrize("fault", ["emptied", "went back", "away"])
@@ -155,7 +155,7 @@ async def test_a_node_ends_when_it_sees_another_one_live_under_its_name(names: N
     await looked(names, 5)
     assert not holding.done(), "it may be dead"
     names.entry = NodeEntry(identity, "other", 2, "h", "/copy", 7)
-    lost = await asyncio.wait_for(holding, 5.0)
+    lost = await asyncio.wait_for(holding, 30.0)
     assert lost == "node.name: another node called 'n1' (host h, process 7, data in /copy) runs, too; this node ends"
     await holder.leave()
     assert names.entry is not None, "the name is the other's"

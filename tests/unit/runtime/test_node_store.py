@@ -86,5 +86,5 @@ async def test_they_are_given_up_once_the_store_is_back(
 async def test_the_goodbye_waits_for_it_and_a_node_without_its_name_leaves_none(made: tuple[NodeStore, Store]) -> None:
     node, store = made
     node.give_up(DEAD)
-    await asyncio.wait_for(node.say_goodbye(), 5.0)
+    await asyncio.wait_for(node.say_goodbye(), 30.0)
     assert (len(store.released), store.names) == (3, [])

@@ -44,11 +44,11 @@ async def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def test_a_child_that_does_not_drain_is_killed(started, caplog: pytest.LogCaptureFixture) -> None:
     process = started()
-    await asyncio.wait_for(process.ready.wait(), 20.0)
+    await asyncio.wait_for(process.ready.wait(), 30.0)
     pid = process.pid
     process.drain()
     with caplog.at_level(logging.ERROR):
-        await asyncio.wait_for(process.gone(0.2), 4.0)
+        await asyncio.wait_for(process.gone(0.2), 30.0)
     assert [record.message for record in caplog.records] == [f"deaf (pid {pid}) did not drain within 0 s; it is killed"]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -59,7 +59,7 @@ async def test_a_child_gets_a_hang_up_only_when_it_is_ready(started, monkeypatch
     sent: list[int] = []
     monkeypatch.setattr(ForkedChild, "send_signal", lambda process, number: sent.append(number))
     process = started()
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(30.0):
         while process.pid is None:
             process.hang_up()
             await asyncio.sleep(0.001)
@@ -79,13 +79,13 @@ async def test_a_child_whose_end_is_not_heard_of_is_waited_for_within_bounds(
     """As of one that waits for a disk that does not answer: no signal ends it."""
     monkeypatch.setattr("mta.runtime.processes._KILLED", 0.2)
     process = started()
-    await asyncio.wait_for(process.ready.wait(), 20.0)
+    await asyncio.wait_for(process.ready.wait(), 30.0)
     pid = process.pid
     assert pid is not None
     with monkeypatch.context() as patch:
         patch.setattr(ForkedChild, "send_signal", lambda process, number: None)
         process.drain()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             await process.gone(0.1)
     assert caplog.messages[-1] == f"deaf (pid {pid}) was killed and has not ended yet"
     os.kill(pid, signal.SIGKILL)
@@ -98,7 +98,7 @@ def may_be_raised() -> bool:
 @pytest.mark.skipif(not may_be_raised(), reason="the system lets nobody raise a priority")
 async def test_a_child_that_is_niced_drains_with_the_priority_of_its_supervisor(started) -> None:
     process = started("os.nice(7)")
-    await asyncio.wait_for(process.ready.wait(), 20.0)
+    await asyncio.wait_for(process.ready.wait(), 30.0)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getpriority(os.PRIO_PROCESS, process.pid) == own + 7
     process.drain()

@@ -1,6 +1,7 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from mta.model.events import Event
 from mta.model.ids import message_of
@@ -41,6 +42,12 @@ class Bench:
         await self.settler.drain()
 
 
+@pytest.fixture
+def no_ticks(monkeypatch):
+    """A lane looks at its agenda when something wakes it, and at no other time."""
+    monkeypatch.setattr("mta.scheduling.dispatcher._TICK", 3600.0)
+
+
 async def test_everything_due_is_taken_once_within_room():
     claims = FakeClaims(lanes=4)
     claims.put(*(a_claim(lane=n % 4, queue=QueueKey("p", f"d{n % 7}")) for n in range(700)))
@@ -49,12 +56,12 @@ async def test_everything_due_is_taken_once_within_room():
     assert len({one.id for one in bench.deliver.taken}) == 700
 
 
-async def test_four_lanes_never_overrun_room_and_go_on_when_it_comes():
+async def test_four_lanes_never_overrun_room_and_go_on_when_it_comes(no_ticks):
     claims = FakeClaims(lanes=4)
     claims.put(*(a_claim(lane=n % 4) for n in range(120)))
     async with Bench(claims, room=10) as bench:
         for want in range(10, 130, 10):
-            await until(lambda want=want: len(bench.deliver.taken) == want, 0.5)
+            await until(lambda want=want: len(bench.deliver.taken) == want)
             bench.deliver.left[QUEUE] += 10
             bench.tell_room(QUEUE)
 
@@ -130,13 +137,13 @@ async def test_idle_it_asks_no_more_than_each_tick():
         assert not claims.claims
 
 
-async def test_a_hint_wakes_a_lane():
+async def test_a_hint_wakes_a_lane(no_ticks):
     claims = FakeClaims()
     async with Bench(claims) as bench:
         await until(lambda: claims.agendas)
         claims.put(a_claim())
         bench.lanes.wake(0)
-        await until(lambda: bench.deliver.taken, 0.3)
+        await until(lambda: bench.deliver.taken)
 
 
 async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
@@ -167,7 +174,7 @@ async def test_rules_poison_and_expiry_are_met_before_egress():
     }  # fmt: skip
 
 
-async def test_without_a_permit_nothing_is_claimed():
+async def test_without_a_permit_nothing_is_claimed(no_ticks):
     claims, rules = FakeClaims(), FakeRules()
     claims.put(a_claim())
     rules.permit = False
@@ -176,10 +183,10 @@ async def test_without_a_permit_nothing_is_claimed():
         assert not claims.claims
         rules.permit = True
         rules.resume()
-        await until(lambda: bench.deliver.taken, 0.5)
+        await until(lambda: bench.deliver.taken)
 
 
-async def test_domains_without_room_do_not_hide_others():
+async def test_domains_without_room_do_not_hide_others(no_ticks):
     claims = FakeClaims()
     full = [QueueKey("p", f"full{n}") for n in range(300)]
     claims.put(*(a_claim(queue=queue) for queue in full), at=NOW - 1000)
@@ -187,7 +194,7 @@ async def test_domains_without_room_do_not_hide_others():
     bench = Bench(claims)
     bench.deliver.left.update(dict.fromkeys(full, 0))
     async with bench:
-        await until(lambda: bench.deliver.taken, 0.5)
+        await until(lambda: bench.deliver.taken)
 
 
 def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():

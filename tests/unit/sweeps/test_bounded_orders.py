@@ -19,6 +19,7 @@ from mta.ports.sweeps import WaitingDelivery
 from mta.rules.guard import Guard
 from mta.sweeps.bounded_orders import BoundedOrders
 from mta.timing.clock import wall_ms
+from tests.support.eventually import eventually
 from tests.support.memory_rules import MemoryRules, Shared
 
 
@@ -94,9 +95,7 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - the store in memory tells nobody
-            await asyncio.sleep(0.005)
+    await eventually(true, least=0.005)
 
 
 async def test_a_hold_is_decided_when_its_sweep_is_done_and_not_before(rig: Rig) -> None:

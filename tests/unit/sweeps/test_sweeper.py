@@ -28,6 +28,7 @@ from mta.sweeps.sites_of_mail import SitesOfMail
 from mta.sweeps.sweep_moves import Decider
 from mta.sweeps.sweeper import Sweeper
 from mta.timing.clock import wall_ms
+from tests.support.eventually import eventually
 from tests.support.memory_rules import MemoryRules, Shared
 
 
@@ -197,11 +198,7 @@ async def rig():
 
 
 async def until(true) -> None:
-    for _ in range(400):
-        if true():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen")
+    await eventually(true, least=0.005)
 
 
 async def test_what_matches_is_intercepted_and_the_rest_left(rig):
