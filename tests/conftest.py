@@ -9,11 +9,16 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support.needs import tool
 
+# Each run tries the same examples, and takes its time for them.
+hypothesis.settings.load_profile("ci")
+
+_YOUNG = 10_000  # new objects between two collections: fewer would cost a twentieth of the processor time
 _SKIPPED: dict[str, str] = {}  # test -> why
 _HEAVY = ("tests/races/", "tests/soak/", "tests/scenarios/s30_bench/", "tests/scenarios/s32_queue_shares/")
 _TOGETHER = {"tests/architecture/": "architecture"} | dict.fromkeys(_HEAVY, "heavy")
@@ -50,6 +55,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(_YOUNG, 10, 10)
         gc.enable()
 
 

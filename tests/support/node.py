@@ -27,6 +27,7 @@ NODES: "weakref.WeakSet[Node]" = weakref.WeakSet()  # those that a test, or a fi
 
 
 _PROGRAM: Final = [sys.executable, "-m", "mta.cli.main"]
+_PATH: Final = os.environ.get("PYTHONPATH")  # a node with another one has other modules than this process
 
 
 @dataclasses.dataclass
@@ -80,7 +81,7 @@ class Node:
         return self
 
     def _begin(self, environ: Mapping[str, str], out: int, errors: int) -> "Fork | subprocess.Popen[bytes]":
-        plain = self.build is None and self.words[: len(_PROGRAM)] == _PROGRAM
+        plain = self.words[: len(_PROGRAM)] == _PROGRAM and environ.get("PYTHONPATH") == _PATH
         if self.forked and plain and "PYTEST_CURRENT_TEST" in environ:
             return Fork(self.words[len(_PROGRAM) :], environ, out, errors)
         return subprocess.Popen(self.words, stdout=out, stderr=errors, env=environ, cwd=self.build)
