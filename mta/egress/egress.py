@@ -29,7 +29,7 @@ from mta.model.connection_waits import told_waits
 from mta.model.limit_orders import NODE
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
-from mta.model.paths import fixed, pool_of
+from mta.model.paths import SendingPath, fixed, pool_of
 from mta.model.pools import PoolSettings
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
@@ -67,7 +67,7 @@ class Egress:
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
         self._ips = ips = SendingIps(settings)
         paths = PathRoom(known.open_paths)
-        slots = Slots(ports.limits, shaping, ips, paths, ports.warm_ups)
+        self._slots = slots = Slots(ports.limits, shaping, ips, paths, ports.warm_ups)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
         self._tls = HostTls(settings, ports.resolver, ports.sts, ports.tls_results, self._loop)
@@ -249,14 +249,21 @@ class Egress:
                 self._capacity.room_for(queue, functools.partial(self.room, queue))
 
     def limits_changed(self, tighter: Sequence[Scope]) -> None:
-        """The shaping goes by other limit orders: connections of scopes whose limits are tighter end after their
-        transaction, and queues whose mail asks for other shares than before get a new outlet."""
+        """The shaping goes by other limit orders. Connections of scopes whose limits are tighter end after their
+        transaction, and those that are being opened carry no mail. Queues whose mail asks for other shares than before
+        get a new outlet."""
+
+        def is_meant(path: SendingPath) -> bool:
+            return any(scope.has(path, self._node) for scope in tighter)
+
+        if tighter:
+            self._slots.tightened(is_meant)
         for queue, outlet in list(self._outlets.items()):
             plan = self._shaping.plan(queue, outlet.site)
             if plan.asks_like(outlet.plan):
                 outlet.take_plan(plan)
                 if tighter:
-                    outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))
+                    outlet.retire(is_meant)
             else:
                 outlet.return_waiting(ReturnReason.LIMITS)
                 outlet.retire(lambda path: True)

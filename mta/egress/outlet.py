@@ -346,7 +346,7 @@ class Outlet:
     def _add_connection(self, connected: Connected, waiting: Waiting, idle: deque[Connection]) -> Connection:
         connection = Connection(self, self._last_look, connected, self._delivery, self._loop, waiting, idle)
         self.connections.all.add(connection)
-        connection.retired = not self._slots.may_use(self._queue.pool, connected.peer.mta)
+        connection.retired = connected.slot.outdated or not self._slots.may_use(self._queue.pool, connected.peer.mta)
         _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection
 

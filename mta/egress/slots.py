@@ -1,6 +1,8 @@
 """Slots: the shares in the limits of a site that a connection holds from before it is opened until it is closed."""
 
+from collections.abc import Callable
 from typing import Final
+from weakref import WeakSet
 
 from mta.egress.path_room import PathRoom, PathShare
 from mta.egress.sending_ips import SendingIps, Source
@@ -17,14 +19,14 @@ _LEAST_WAIT: Final = 0.01  # seconds
 class Slot:
     """The share of one connection. It is given back once."""
 
-    __slots__ = ("path", "path_share", "share", "source", "warms")
+    __slots__ = ("__weakref__", "outdated", "path", "path_share", "share", "source", "warms")
 
-    def __init__(self, path: SendingPath, source: Source | None, share: ConnectionShare | None) -> None:
-        """`source`: chosen with the slot, because a limit of its IP holds; None: the connector chooses. `share` None:
-        nothing was taken."""
+    def __init__(self, path: SendingPath, source: Source | None) -> None:
+        """`source`: chosen with the slot, because a limit of its IP holds; None: the connector chooses."""
         self.path = path
         self.source = source
-        self.share = share
+        self.share: ConnectionShare | None = None  # None: nothing was taken
+        self.outdated = False  # the limits became tighter after it was asked for: its connection carries no mail
         self.warms = False  # its IP is warming up: each message is counted
         self.path_share: PathShare | None = None  # of what its path accepts; it has one from its first host on
 
@@ -49,6 +51,7 @@ class Slots:
         self._warm_ups = warm_ups
         self._shaping = shaping
         self._ips = ips
+        self._all = WeakSet[Slot]()
 
     async def take(self, queue: QueueKey, site: str, version: int = 0) -> Slot | float:
         """A slot for a connection from an IPv`version` address (0: any), or the seconds to wait before asking again.
@@ -57,12 +60,15 @@ class Slots:
         warming = self.are_counted(queue.pool)
         narrow = self._paths.is_narrow(site)
         if not plan.limits_ips and not warming and not narrow:
-            path = SendingPath(site, queue.domain, pool_of(queue.pool))
-            taken = await self._limits.take_connection(path)
-            return Slot(path, None, taken) if isinstance(taken, ConnectionShare) else taken
+            slot = self._new(SendingPath(site, queue.domain, pool_of(queue.pool)))
+            taken = await self._limits.take_connection(slot.path)
+            if not isinstance(taken, ConnectionShare):
+                return taken
+            slot.share = taken
+            return slot
         sources = self._ips.candidates(queue.pool, version)
         if not sources:
-            return Slot(SendingPath(site, queue.domain, pool_of(queue.pool)), None, None)  # the connector tells why
+            return self._new(SendingPath(site, queue.domain, pool_of(queue.pool)))  # the connector tells why
         waits: list[float] = []
         for source in sources:
             if self._warm_ups is not None and warming and (wait := await self._warm_ups.admits(site, source.ip)) > 0:
@@ -72,7 +78,7 @@ class Slots:
             if not isinstance(room, PathShare):
                 waits.append(room)
                 continue
-            slot = Slot(SendingPath(site, queue.domain, pool_of(queue.pool), source.ip), source, None)
+            slot = self._new(SendingPath(site, queue.domain, pool_of(queue.pool), source.ip), source)
             slot.path_share = room
             if (wait := await self._fill(slot)) > 0:
                 waits.append(wait)
@@ -80,6 +86,18 @@ class Slots:
             slot.warms = self._warm_ups is not None and self._warm_ups.is_warming(source.ip)
             return slot
         return min(waits)
+
+    def _new(self, path: SendingPath, source: Source | None = None) -> Slot:
+        """A slot that holds nothing yet. The limits may become tighter from now on."""
+        slot = Slot(path, source)
+        self._all.add(slot)
+        return slot
+
+    def tightened(self, is_meant: Callable[[SendingPath], bool]) -> None:
+        """The limits of such paths are tighter now: connections that are being opened there carry no mail."""
+        for slot in self._all:
+            if is_meant(slot.path):
+                slot.outdated = True
 
     async def _fill(self, slot: Slot) -> float:
         """Take the slot's share of the limits. Returns 0, or the seconds to wait; then it has no share of its path
@@ -108,7 +126,7 @@ class Slots:
         if not isinstance(taken, Slot):
             return max(taken, _LEAST_WAIT)
         slot.path, slot.source, slot.share, slot.warms = taken.path, taken.source, taken.share, taken.warms
-        slot.path_share = taken.path_share
+        slot.path_share, slot.outdated = taken.path_share, taken.outdated
         return 0.0
 
     def enter_path(self, slot: Slot, site: str, ip: str) -> PathShare | float:

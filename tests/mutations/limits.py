@@ -4,7 +4,7 @@ from tests.mutations.mutation import Mutation
 
 _LIMITS = "mta/scheduling/limits.py"
 _T_LIMITS = "tests/unit/scheduling/test_limits.py::test_"
-_T_SITES = "tests/scenarios/s45_sites/test_sites.py::test_"
+_T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
 _T_POLICY = "tests/unit/policy/test_reactions.py::test_"
 _T_START = "tests/unit/policy/test_slow_start.py::test_"
 _T_WATCH = "tests/unit/scheduling/test_reaction_watch.py::test_"
@@ -34,9 +34,16 @@ LIMITS = (
     Mutation(
         "limits: connections opened before a lower limit end",
         "mta/egress/egress.py",
-        "outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))",
+        "outlet.retire(is_meant)",
         "pass",
-        _T_SITES + "a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot",
+        _T_EGRESS + "a_connection_ends_before_its_next_message_when_an_order_makes_its_limits_tighter",
+    ),
+    Mutation(
+        "limits: a connection that was being opened before a lower limit carries no mail",
+        "mta/egress/slots.py",
+        "slot.outdated = True",
+        "pass",
+        _T_EGRESS + "a_connection_ends_before_its_next_message_when_an_order_makes_its_limits_tighter",
     ),
     Mutation(
         "reactions: a reply to many deliveries counts once",

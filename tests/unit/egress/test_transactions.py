@@ -6,7 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from mta.model.destination_settings import DomainSettings
+from mta.model.destination_settings import DomainSettings, SiteSettings
 from mta.model.ids import MessageId
 from mta.model.limit_orders import LimitOrder
 from mta.model.mail import Record
@@ -14,7 +14,7 @@ from mta.model.outcomes import Origin, Stage, Verdict
 from mta.model.rules import Head
 from mta.policy.rule_table import RuleTable
 from tests.support.egress_rig import Rig, rule
-from tests.support.sink import DROP, RESET, STALL, Sink
+from tests.support.sink import DROP, HOLD, RESET, STALL, Sink
 
 ALL = ("PIPELINING", "SIZE 10485760", "8BITMIME", "ENHANCEDSTATUSCODES")
 
@@ -302,6 +302,28 @@ async def test_an_order_about_the_messages_of_a_connection_holds_for_connections
         await rig.settle.until(5)
     carried = Counter(message.connection for message in sink.taken)
     assert (carried[1], max(carried.values())) == (2, 2)
+
+
+@pytest.mark.parametrize(("verb", "answer", "first"), [("GREETING", "220 here", 0), (".", "250 2.0.0 taken", 1)])
+async def test_a_connection_ends_before_its_next_message_when_an_order_makes_its_limits_tighter(
+    verb: str, answer: str, first: int
+) -> None:
+    """Also one that is being opened: it has its slot already."""
+    settings = {"sites": {"example.com": SiteSettings(connections=5)}}
+    order = LimitOrder(site="example.com", connections=1)
+    async with Sink() as sink, Rig(settings, route=to(sink)) as rig:
+        rig.limits.connections = 1
+        sink.script[verb] = HOLD
+        for number in range(3):
+            rig.send(f"u{number}@example.com")
+        await sink.until(lambda sink: sink.open == 1 and (verb == "GREETING" or len(sink.begun) == 1))
+        tighter = rig.egress._shaping.adopt({order.id: order}, 0)
+        assert [scope.site for scope in tighter or ()] == ["example.com"]
+        rig.egress.limits_changed(tighter)
+        del sink.script[verb]
+        await sink.until(lambda sink: sink.release(answer) or len(sink.taken) > 0)
+        await rig.settle.until(3)
+    assert Counter(message.connection for message in sink.taken) == Counter({1: first, 2: 3 - first})
 
 
 async def test_connection_limits_are_kept() -> None:
