@@ -35,6 +35,14 @@ def test_functions_are_short(source: Source) -> None:
     assert long == []
 
 
+def test_a_folder_with_one_place_is_a_package() -> None:
+    """Without `__init__.py` pytest would keep the place, whose node goes on working, until all tests have ended."""
+    places = [path.parent for path in (ROOT / "tests").rglob("conftest.py") if path.parent.name != "tests"]
+    shared = [folder for folder in places if 'scope="package"' in (folder / "conftest.py").read_text()]
+    assert len(shared) > 5
+    assert [folder.name for folder in shared if not (folder / "__init__.py").exists()] == []
+
+
 def test_nothing_is_left_unfinished() -> None:
     files = [path for package in ("mta", "control_api", "bench", "tests") for path in (ROOT / package).rglob("*.py")]
     files += [path for package in ("mta", "control_api") for path in (ROOT / package).rglob("*.lua")]
