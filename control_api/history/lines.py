@@ -27,7 +27,7 @@ def csv_header(columns: Iterable[str] = CELLS) -> bytes:
 
 def csv_lines(rows: Sequence[DeliveryRow]) -> bytes:
     """The cells of `CELLS`."""
-    return csv_rows([facts_of(row, True) for row in rows])
+    return csv_rows(facts_of(rows, True))
 
 
 _FORMULA: Final = ("=", "+", "-", "@")  # with these a spreadsheet takes a cell for a formula

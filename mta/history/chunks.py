@@ -16,6 +16,7 @@ from mta.history.encoding import Parts, entries_of, read_parts
 from mta.history.tables import ABOUT, BATCHES, REVISION, DayTables
 from mta.model.entry_events import decode_event, decoded, event_id
 from mta.model.events import Event, EventType
+from mta.ports.history import Cursor, KeptEvent
 from mta.ports.history_writer import MOST_EVENTS, PLACE_BITS
 
 _MOST_BATCHES: Final = 4096  # remembered
@@ -55,10 +56,12 @@ class StoredChunk:
         entry = bisect_right(self._firsts, at) - 1
         return event_id(*self._entries[entry], at - self._firsts[entry])
 
-    def span(self, begin: int, most: int, without: tuple[bytes, ...]) -> tuple[list[tuple[int, str, Event]], int]:
-        """At most `most` events from the one at `begin` on, each with its place here and its id, and the place behind
-        them. Events whose bytes begin as one of `without` says are passed over."""
-        found: list[tuple[int, str, Event]] = []
+    def span(
+        self, batch: int, place: int, begin: int, most: int, without: tuple[bytes, ...]
+    ) -> tuple[list[KeptEvent], int]:
+        """At most `most` events from the one at `begin` on, and the place behind them. Events whose bytes begin as one
+        of `without` says are passed over. The first event here has `place` in the batch of that number."""
+        found: list[KeptEvent] = []
         raw, decode = self.raw, decode_event
         start = max(0, bisect_right(self._firsts, begin) - 1)  # a page of a large chunk passes no entry over
         firsts = self._firsts[start:]
@@ -74,7 +77,8 @@ class StoredChunk:
                     event: Event = decode(bytes_)
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     event = decoded(source, entry, bytes_)
-                found.append((at, f"{before}{at - first}" if source else entry, event))
+                name = f"{before}{at - first}" if source else entry
+                found.append(KeptEvent(Cursor(batch, place + at), name, event))
         return found, len(raw)
 
     def plain_events(self, wanted: Iterable[int]) -> list[Event]:

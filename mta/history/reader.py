@@ -154,8 +154,8 @@ class HistoryReader:
                 if chunk is None:
                     missing += end - begin
                     continue
-                some, behind = chunk.span(begin - first, most - len(found), passed_over)
-                found += [KeptEvent(Cursor(number, first + place), name, event) for place, name, event in some]
+                some, behind = chunk.span(number, first, begin - first, most - len(found), passed_over)
+                found += some
                 if len(found) == most and first + behind < end:
                     return EventPage(found, Cursor(number, first + behind), False, missing)
             at = Cursor(number + 1, 0)

@@ -8,8 +8,9 @@ ULID's 26 characters of Crockford base 32, and `<message id>.<n>` (https://githu
 import base64
 import functools
 import struct
+from collections.abc import Sequence
 from random import getrandbits
-from typing import NewType
+from typing import Final, NewType
 
 from mta.model.errors import BadValue
 
@@ -27,6 +28,18 @@ _CHARACTERS = bytes.maketrans(bytes(range(32)), _CROCKFORD)
 # Masks for the higher and lower 20, 10 and 5 bits in each 64, 32 and 16 bits.
 _LOW_20, _LOW_10, _LOW_5 = int("00000000000FFFFF" * 3, 16), int("000003FF" * 5, 16), int("001F" * 10, 16)
 _HIGH_20, _HIGH_10, _HIGH_5 = _LOW_20 << 20, _LOW_10 << 10, _LOW_5 << 5
+# The same for many messages at once; a group of 64 bits has room for 8 characters.
+_DELIVERY_BYTES: Final = 18
+_TOGETHER: Final = 256
+_ROOM: Final = 32  # octets for one of them
+_TIME_END: Final = 7
+_PLACES: Final = (4, 5, 6, 13, 14, 15, 19, 20, 21, 22, 23, 27, 28, 29, 30, 31)  # there of each octet of an id
+_ALL_TIMES: Final = int(("00000000FFFFFFF0" + "0" * 48) * _TOGETHER, 16)
+_ALL_OTHERS: Final = int(("0" * 16 + "00000000000FFFFF" + "000000FFFFFFFFFF" * 2) * _TOGETHER, 16)
+_ALL_LOW_20: Final = int("00000000000FFFFF" * 4 * _TOGETHER, 16)
+_ALL_LOW_10: Final = int("000003FF" * 8 * _TOGETHER, 16)
+_ALL_LOW_5: Final = int("001F" * 16 * _TOGETHER, 16)
+_ALL_HIGH_20, _ALL_HIGH_10, _ALL_HIGH_5 = _ALL_LOW_20 << 20, _ALL_LOW_10 << 10, _ALL_LOW_5 << 5
 _FROM_CROCKFORD = bytes.maketrans(_CROCKFORD, _RFC4648)
 
 
@@ -72,13 +85,9 @@ def lane_of(some_id: bytes) -> int:
 
 @functools.lru_cache(maxsize=1024)  # a message is named several times in short order
 def message_text(message: MessageId) -> str:
-    return ulid_text(message)
+    """The ULID.
 
-
-def ulid_text(message: bytes) -> str:
-    """As message_text, for many messages of which each is named once.
-
-    The last 100 bits are spread over 20 octets by halves, so that each gets 5 of them: a table of pairs of characters
+    Its last 100 bits are spread over 20 octets by halves, so that each gets 5 of them: a table of pairs of characters
     would be in no cache of the processor by the next message."""
     first, second, high, low = _parts(message)
     bits: int = (second & 0xFFFFF) << 128 | _from_bytes(high, "big") << 64 | _from_bytes(low, "big")
@@ -86,6 +95,28 @@ def ulid_text(message: bytes) -> str:
     bits = (bits & _HIGH_10) << 6 | bits & _LOW_10
     bits = (bits & _HIGH_5) << 3 | bits & _LOW_5
     return _time_text(first << 12 | second >> 20) + bits.to_bytes(20, "big").translate(_CHARACTERS).decode("ascii")
+
+
+def message_texts(ids: Sequence[bytes]) -> list[str]:
+    """The texts of the messages of many deliveries, which cost a third together.
+
+    One number has four groups of 64 bits for each message, which get 28, 20, 40 and 40 bits of its id. All of them are
+    spread at once as `message_text` spreads those of one."""
+    found: list[str] = []
+    for begin in range(0, len(ids), _TOGETHER):
+        joined = b"".join(ids[begin : begin + _TOGETHER])
+        groups = bytearray(len(joined) // _DELIVERY_BYTES * _ROOM)
+        groups[_TIME_END::_ROOM] = joined[3::_DELIVERY_BYTES]  # 4 bits of it belong to the time, and 4 do not
+        for at, place in enumerate(_PLACES):
+            groups[place::_ROOM] = joined[at::_DELIVERY_BYTES]
+        bits = _from_bytes(groups, "big")
+        bits = (bits & _ALL_TIMES) >> 4 | bits & _ALL_OTHERS
+        bits = (bits & _ALL_HIGH_20) << 12 | bits & _ALL_LOW_20
+        bits = (bits & _ALL_HIGH_10) << 6 | bits & _ALL_LOW_10
+        bits = (bits & _ALL_HIGH_5) << 3 | bits & _ALL_LOW_5
+        text = bits.to_bytes(len(groups), "big").translate(_CHARACTERS).decode("ascii")
+        found += [text[at + 2 : at + 8] + text[at + 12 : at + _ROOM] for at in range(0, len(text), _ROOM)]
+    return found
 
 
 @functools.lru_cache(maxsize=64)

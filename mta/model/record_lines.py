@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mta.model.delivery_facts import CELLS, facts_of
+from mta.model.delivery_facts import CELLS, Facts, facts_of
 from mta.model.json_lines import json_lines
 from mta.model.status import DeliveryRow
 
@@ -41,8 +41,7 @@ _before_error = itemgetter(slice(0, _CODE))
 _after_forced = itemgetter(slice(_RULE + 4, None))
 
 
-def _record(row: DeliveryRow) -> Any:
-    facts = facts_of(row)
+def _record(facts: Facts) -> Any:
     code, enhanced, text, category, fault, rule, generation, stage, by = facts[_CODE : _RULE + 4]
     return _Record(
         *_before_error(facts),
@@ -54,6 +53,11 @@ def _record(row: DeliveryRow) -> Any:
     )
 
 
+def records(rows: Sequence[DeliveryRow]) -> list[Any]:
+    """To be encoded as JSON, alone or as parts of others."""
+    return [_record(facts) for facts in facts_of(rows)]
+
+
 def record_lines(rows: Sequence[DeliveryRow]) -> bytes:
     """One JSON object a line, each with its line end."""
-    return json_lines([_record(row) for row in rows])
+    return json_lines(records(rows))

@@ -8,7 +8,7 @@ import msgspec
 from mta.model.delivery_facts import rfc3339
 from mta.model.events import Event, EventType
 from mta.model.json_lines import json_lines
-from mta.model.record_lines import record_lines
+from mta.model.record_lines import records
 from mta.model.status import ENDED, DeliveryRow, rank_of, standing_of
 from mta.model.webhooks import BATCH, TEST, Endpoint, WebhookEvent, When
 
@@ -22,6 +22,7 @@ _DELIVERY: Final = EventType.DELIVERY  # to look a member up at its class takes 
 _RECEPTION: Final = EventType.RECEPTION
 _RULE: Final = EventType.RULE
 _STEPS: Final = (_RECEPTION, EventType.TRANSIENT_FAILURE, EventType.HOLD, EventType.RELEASE, EventType.MOVED)
+_MESSAGE: Final = WebhookEvent.MESSAGE_UPDATED.value
 _AUDIT: Final = EventType.AUDIT
 _OF_RULE: Final = {"effective": WebhookEvent.RULE_EFFECTIVE, "completed": WebhookEvent.RULE_COMPLETED}
 
@@ -44,6 +45,14 @@ def kind_of(event: Event) -> str:
     return ""
 
 
+class _Told(msgspec.Struct, gc=False):
+    """The JSON of one event."""
+
+    type: str
+    timestamp: str
+    data: Any
+
+
 class Takers(Generic[_Of]):
     """An index of the filters of endpoints: it finds those that want an event, whatever their number."""
 
@@ -51,6 +60,7 @@ class Takers(Generic[_Of]):
         self.kinds: set[str] = set()  # that some endpoint wants
         self._any_tag: dict[str, list[tuple[str, _Of]]] = {}  # kind -> (tenant, taker)
         self._by_tag: dict[str, dict[str, list[tuple[str, _Of]]]] = {}
+        self._always: dict[str, Sequence[_Of]] = {}  # kind -> those who want each event, where there are no others
         for endpoint, taker in endpoints:
             self.kinds.update(_kinds(endpoint))
             for kind in _kinds(endpoint):
@@ -58,14 +68,19 @@ class Takers(Generic[_Of]):
                     self._any_tag.setdefault(kind, []).append((endpoint.tenant, taker))
                 for tag in endpoint.tags:
                     self._by_tag.setdefault(kind, {}).setdefault(tag, []).append((endpoint.tenant, taker))
+        for kind, takers in self._any_tag.items():
+            if kind not in self._by_tag and not any(tenant for tenant, _ in takers):
+                self._always[kind] = [taker for _, taker in takers]
 
     @property
     def unwanted(self) -> tuple[EventType, ...]:
         """Types of which no event is wanted; not all of them."""
         return () if STEP in self.kinds else _STEPS
 
-    def of(self, kind: str, event: Event) -> list[_Of]:
+    def of(self, kind: str, event: Event) -> Sequence[_Of]:
         """Each taker once."""
+        if kind in self._always:
+            return self._always[kind]
         tenant, found = event.tenant, list[_Of]()
         for of, taker in self._any_tag.get(kind, ()):
             if not of or of == tenant:
@@ -100,19 +115,18 @@ def body_of(kind: str, event: Event) -> bytes:
 
 def bodies_of(events: Sequence[tuple[str, Event]]) -> list[bytes]:
     """The JSON of each of several events: together it costs them half."""
-    lines = record_lines([DeliveryRow(event.id, event) for _, event in events if event.id is not None]).split(b"\n")
-    records = iter(lines)
-    return [
-        _OF_MESSAGE % (rfc3339(event.time).encode(), next(records))
+    found = iter(records([DeliveryRow(event.id, event) for _, event in events if event.id is not None]))
+    told = [
+        _Told(_MESSAGE, (record := next(found)).updated_at, record)
         if event.id is not None
-        else _body_of_order(kind, event)
+        else _Told(kind, rfc3339(event.time), _data_of_order(kind, event))
         for kind, event in events
     ]
+    return json_lines(told).split(b"\n")[:-1]
 
 
-def _body_of_order(kind: str, event: Event) -> bytes:
-    made = _brake_data(event) if kind == WebhookEvent.BRAKE_PULLED else _rule_data(event)
-    return _body(kind, event.time, json_lines([made])[:-1])
+def _data_of_order(kind: str, event: Event) -> dict[str, Any]:
+    return _brake_data(event) if kind == WebhookEvent.BRAKE_PULLED else _rule_data(event)
 
 
 def batch_body(bodies: Sequence[bytes], at: int) -> bytes:
@@ -123,9 +137,6 @@ def batch_body(bodies: Sequence[bytes], at: int) -> bytes:
 def test_body(endpoint: Endpoint, at: int) -> bytes:
     """The JSON of an event that somebody ordered for a test."""
     return _body(TEST, at, json_lines([{"webhook": endpoint.id, "message": "This is a test."}])[:-1])
-
-
-_OF_MESSAGE: Final = b'{"type":"%b","timestamp":"%%b","data":%%b}' % WebhookEvent.MESSAGE_UPDATED.encode()
 
 
 def _body(kind: str, at: int, data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import base64
 import functools
 import hmac
+from binascii import b2a_base64
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,20 +18,20 @@ def secret_text(secret: bytes) -> str:
 
 def signed_headers(secrets: Iterable[bytes], event_id: str, at: int, body: bytes) -> dict[str, str]:
     """The headers of a request; `at` is Unix seconds. Each secret makes one signature."""
-    text = b"%b.%d.%b" % (event_id.encode(), at, body)
-    signatures = [b"v1," + base64.b64encode(_digest(secret, text)) for secret in secrets]
+    time = str(at)
+    text = f"{event_id}.{time}.".encode() + body
     return {
         "webhook-id": event_id,
-        "webhook-timestamp": str(at),
-        "webhook-signature": b" ".join(signatures).decode(),
+        "webhook-timestamp": time,
+        "webhook-signature": " ".join([_signature(secret, text) for secret in secrets]),
         "content-type": "application/json",
     }
 
 
-def _digest(secret: bytes, text: bytes) -> bytes:
+def _signature(secret: bytes, text: bytes) -> str:
     keyed = _keyed(secret).copy()
     keyed.update(text)
-    return keyed.digest()
+    return "v1," + b2a_base64(keyed.digest(), newline=False).decode()
 
 
 @functools.lru_cache(maxsize=1024)

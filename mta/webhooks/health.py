@@ -20,6 +20,11 @@ class Health:
             self._figures = replace(self._figures, last_success=self._last_success)
         return self._figures
 
+    @property
+    def has_failed(self) -> bool:
+        """The last request did."""
+        return self._figures.failures > 0
+
     def is_failing(self, waiting: int) -> bool:
         """`waiting` are the events in its retry list."""
         failures = self._figures.failures

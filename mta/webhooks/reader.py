@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from mta.model.errors import HistoryError, HistoryNotBegun
@@ -73,7 +73,7 @@ class EventReader:
         """The place of each stream moves behind the page."""
         touched: set[Sender] = set()
         kinds = takers.kinds
-        wanted: list[tuple[KeptEvent, list[Target]]] = []
+        wanted: list[tuple[KeptEvent, Sequence[Target]]] = []
         told: list[tuple[str, Event]] = []
         for kept in page.events:
             event = kept.event

@@ -64,7 +64,7 @@ class Sender:
 
     @property
     def is_failing(self) -> bool:
-        return self._health.is_failing(self._waiting)
+        return self._health.has_failed and self._health.is_failing(self._waiting)
 
     @property
     def _waiting(self) -> int:
@@ -144,16 +144,17 @@ class Sender:
             if picked is None:
                 await self._alarm.sleep(self._pause(now))
                 continue
-            task = asyncio.get_running_loop().create_task(self._send_on(picked))
+            task = asyncio.get_running_loop().create_task(self._send_on(picked, now))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _send_on(self, picked: tuple[Stream, Request] | None) -> None:
-        """Sends a request, and behind it each time the next one: a task for each would cost more than its signature."""
+    async def _send_on(self, picked: tuple[Stream, Request] | None, now: int) -> None:
+        """Sends a request, and behind it each time the next one: a task for each would cost more than its signature.
+        `now` is Unix ms."""
         try:
             while picked is not None:
-                await self._send(*picked)
-                picked = self._pick(self._parts.wall())
+                now = await self._send(*picked, now)
+                picked = self._pick(now)
         finally:
             self._alarm.ring()
 
@@ -172,9 +173,10 @@ class Sender:
             return self._probe(now)
         if self._under_way >= WINDOW or self._in_flight >= _MOST_IN_FLIGHT:
             return None
-        streams = [self.live] if self.replay is None else [self.live, self.replay]
-        if self._replay_next:
-            streams.reverse()
+        if self.replay is None:
+            request = self.live.take(now)
+            return None if request is None else (self.live, request)
+        streams = (self.replay, self.live) if self._replay_next else (self.live, self.replay)
         for stream in streams:
             request = stream.take(now)
             if request is not None:
@@ -203,35 +205,41 @@ class Sender:
         due = max(min(times, default=now + int(_IDLE * 1000)), self._not_before)
         return min(_IDLE, max(0.02, (due - now) / 1000))
 
-    async def _send(self, stream: Stream, request: Request) -> None:
-        many = len(request.items)
+    async def _send(self, stream: Stream, request: Request, now: int) -> int:
+        """Unix ms at which it was answered."""
+        parts, many = self._parts, len(request.items)
         try:
-            bodies = [item.body for item in request.items]
-            if not all(bodies):
+            # Most requests have one event, and a generator costs a part of its signature.
+            if not (request.items[0].body if many == 1 else all(item.body for item in request.items)):
                 if not await self._read_again(stream, request):
-                    return
-                bodies = [item.body for item in request.items]
-            ids = [item.id for item in request.items]
-            if len(ids) == 1 and self.endpoint.batch == 1:
-                request_id, body = ids[0], bodies[0]
-            else:
-                request_id = f"batch_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:32]}"
-                body = batch_body(bodies, self._parts.wall())
-            now = self._parts.wall()
+                    return parts.wall()
+                now = parts.wall()
+            request_id, body = self._content(request.items, now)
             try:
-                secrets = self._opened(now)
+                headers = signed_headers(self._opened(now), request_id, now // 1000, body)
             except SealError as error:
-                self._answered(stream, request, PostAnswer(0, str(error)))
-                return
-            headers = signed_headers(secrets, request_id, now // 1000, body)
-            self._answered(stream, request, await self._parts.poster.post(self.endpoint.url, body, headers))
+                answer = PostAnswer(0, str(error))
+            else:
+                answer = await parts.poster.post(self.endpoint.url, body, headers)
+            now = parts.wall()
+            self._answered(stream, request, answer, now)
+            return now
         finally:
             self._under_way -= 1
             self._in_flight -= many
             if stream.is_behind and stream.wants_more():
-                self._parts.on_room()
+                stream.is_behind = False  # once is enough: the next page says it again
+                parts.on_room()
             if many > 1:
                 self._alarm.ring()  # there may be room for several now
+
+    def _content(self, items: Sequence[Item], now: int) -> tuple[str, bytes]:
+        """The id of a request, the same at each try, and its body. `now` is Unix ms."""
+        if len(items) == 1 and self.endpoint.batch == 1:
+            return items[0].id, items[0].body
+        ids = " ".join([item.id for item in items])
+        request_id = f"batch_{hashlib.sha256(ids.encode()).hexdigest()[:32]}"
+        return request_id, batch_body([item.body for item in items], now)
 
     async def _read_again(self, stream: Stream, request: Request) -> bool:
         """Have the JSON of all its events. False: it is not to be sent now."""
@@ -275,8 +283,7 @@ class Sender:
 
     # Answers
 
-    def _answered(self, stream: Stream, request: Request, answer: PostAnswer) -> None:
-        now = self._parts.wall()
+    def _answered(self, stream: Stream, request: Request, answer: PostAnswer, now: int) -> None:
         if not answer.failure:
             self._sent += len(request.items)
             was_failing = self.is_failing
@@ -316,10 +323,10 @@ class Sender:
 
     def _finish(self, stream: Stream, request: Request) -> None:
         freed = stream.done(request)
-        for one in (self.live, self.replay):
-            if one is not None:
-                one.free(freed)
-        self._end_replay()
+        self.live.free(freed)
+        if self.replay is not None:
+            self.replay.free(freed)
+            self._end_replay()
 
     def _hurry(self) -> None:
         self._not_before = 0

@@ -59,7 +59,7 @@ class Stream:
 
     def __init__(self, kept: KeptStream, requests: Iterable[KeptRequest], batch: int, busy: set[bytes]) -> None:
         self.next_read = kept.at  # everything before it was looked at
-        self.is_behind = True  # more follows in history; False: it is looked at again and again
+        self.is_behind = True  # more follows in history, and the reader waits to be told of room for it
         self.end = kept.end  # of a replay
         self.number = kept.number
         self.batch = batch
@@ -210,19 +210,20 @@ class Stream:
     # Answers
 
     def done(self, request: Request) -> list[bytes]:
-        """It needs no further try. The messages of which another request may be sent now."""
+        """It needs no further try. The messages of which another request may be sent now, perhaps more than once."""
         del self._requests[request.number]
         self._touched.add(request.number)
         if request.listed:
             self._waiting -= len(request.items)
-        freed = list({item.message for item in request.items if item.message})
+        freed = [item.message for item in request.items if item.message]
         self._busy.difference_update(freed)
         return freed
 
     def free(self, messages: Sequence[bytes]) -> None:
         """Events that waited behind requests of these messages go on."""
-        for message in messages:
-            self._freed.extend(self._by_message.pop(message, ()))
+        if self._by_message:
+            for message in messages:
+                self._freed.extend(self._by_message.pop(message, ()))
 
     def failed(self, request: Request, now: int, due: int) -> None:
         """Its next try is at `due`; its events are read again for that."""

@@ -85,6 +85,7 @@ def test_an_event_goes_to_the_endpoints_whose_filters_take_it() -> None:
     rivals = event(EventType.DELIVERY, tags=("red",), tenant="rival")
     assert takers.of(FINAL, rivals) == ["all", "every", "red or blue"]
     assert takers.of(WebhookEvent.RULE_EFFECTIVE, Event(EventType.RULE, AT, tags=("green",))) == ["rules"]
+    assert Takers([(endpoint(), "one"), (endpoint(), "two")]).of(FINAL, red) == ["one", "two"]
 
 
 def test_data_is_the_record_as_of_the_event() -> None:
