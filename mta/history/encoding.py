@@ -59,8 +59,10 @@ def delivery_tuple(round_: int, id_: bytes, row: Row) -> DeliveryTuple:
 def change_tuple(round_: int, id_: bytes, row: Row) -> tuple[str, int, int, int, bytes]:
     """(numbers of the events but the last, rank, standing, number of the last event, id)."""
     base = round_ << PLACE_BITS
-    places = {row.first, *row.more} - {row.last}
-    more = "".join([f",{base | place}" for place in sorted(places)])
+    more = ""
+    if row.more or row.first != row.last:
+        places = {row.first, *row.more} - {row.last}
+        more = "".join([f",{base | place}" for place in sorted(places)])
     return more, row.rank, row.standing, base | row.last, id_
 
 

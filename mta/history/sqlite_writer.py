@@ -40,6 +40,7 @@ _PRAGMAS: Final = (
     "synchronous = FULL",  # the spool lets go of a round once it is written
     "busy_timeout = 5000",
     "wal_autocheckpoint = 2000",
+    "cache_size = -16384",  # KiB: pages that do not fit are written to the log again and again within a round
 )
 _INSERT: Final = {
     "deliveries": ("INSERT INTO deliveries VALUES", 7),
@@ -203,7 +204,8 @@ class SqliteWriter:
         self._undo_interrupted(connection, new)
         rows = [(id_, row) for id_, row in round_.rows.items() if int.from_bytes(id_[:6], "big") // DAY_MS == day]
         fresh = [(id_, row) for id_, row in rows if row.fresh]
-        changed = [(id_, row) for id_, row in rows if not row.fresh]
+        # By id, as they stand in the file: each page is changed once. A sweep sees its queues in no order.
+        changed = sorted((id_, row) for id_, row in rows if not row.fresh)
         if changed:
             values = [
                 (more, rank, last, rank, rank, standing, rank, last, rank, own)  # in the order of `_CHANGE`

@@ -141,16 +141,13 @@ class Gathering:
 
     def _note_named(self, id_: DeliveryId, event: Event, place: int) -> None:
         """A delivery that stands as most do has none of these facts."""
-        facts = []
+        named, day = self.round.named, int.from_bytes(id_[:6], "big") // DAY_MS
         if event.forced is not None:
-            facts.append(("rule", event.forced.rule))
+            named.setdefault((day, "rule", event.forced.rule), []).append(place)
         if event.category:
-            facts.append(("category", event.category))
+            named.setdefault((day, "category", event.category), []).append(place)
         if event.uncertain:
-            facts.append(("uncertain", ""))
-        for field, value in facts:
-            key = int.from_bytes(id_[:6], "big") // DAY_MS, field, value
-            self.round.named.setdefault(key, []).append(place)
+            named.setdefault((day, "uncertain", ""), []).append(place)
 
     def _close_chunk(self) -> None:
         if self._chunk:

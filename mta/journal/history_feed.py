@@ -21,7 +21,13 @@ from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 _PAUSE: Final = 0.5  # seconds that a round is gathered for: fewer and larger ones cost less for each event
-_ENOUGH: Final = 20_000  # events after which a round is written at once, and no more is gathered while one is written
+# Behind a large round the database has a pause: a sweep changes rows all over a day, and a round of twice the events
+# writes few pages more. The store has the disk meanwhile.
+_LARGE: Final = 5_000  # events
+_PAUSES: Final = 3.0  # times as long as that round took to write
+_LONGEST: Final = 3.0  # seconds of that
+_ENOUGH: Final = 50_000  # events after which a round is written at once
+_MOST: Final = 100_000  # events after which no more is gathered while one is written
 _TICK: Final = 1.0  # seconds between two rounds that only say up to when everything is in
 _LOOK_AGAIN: Final = 0.5  # seconds between two looks at positions that another journal has to move
 _FIRST_PAUSE: Final = 0.5  # seconds after which a database that failed is tried again
@@ -53,6 +59,7 @@ class HistoryFeed:
         self._next_try = self._next_look = self._next_retry = 0.0
         self._gathering: Gathering | None = None  # None: the database's positions are not known
         self._since = 0.0  # when the oldest event was gathered
+        self._pause = _PAUSE  # how long the next round is gathered for
         self._writing: Round | None = None  # tried until it is written
         self._known: dict[str, int] = {}
         self._next_tick = self._next_drop = 0.0
@@ -73,7 +80,7 @@ class HistoryFeed:
     def wants(self, start: Place, entries: Sequence[Sourced]) -> bool:
         """Whether it takes the batch that begins there now."""
         gathering = self._gathering
-        if gathering is None or self.at != start or gathering.round.events >= _ENOUGH:
+        if gathering is None or self.at != start or gathering.round.events >= _MOST:
             return False
         links = [(source, entry.id) for source, entry in entries if source and is_link(entry)]
         if not all(self._follows(*link) for link in links):
@@ -88,7 +95,7 @@ class HistoryFeed:
         return (
             gathering is not None
             and self.at != self._spool.end
-            and gathering.round.events < _ENOUGH
+            and gathering.round.events < _MOST
             and (self._blocked is None or self._clock() >= self._next_retry)
         )
 
@@ -128,7 +135,7 @@ class HistoryFeed:
             return self._clock() + 0.05 if not self._task.done() else 0.0
         if self._gathering is None or self._writing is not None:
             return self._next_try
-        due = self._since + _PAUSE if self._gathering.round.events else self._next_tick
+        due = self._since + self._pause if self._gathering.round.events else self._next_tick
         return due if self._blocked is None else min(due, self._next_look)
 
     def tick(self) -> None:
@@ -198,7 +205,7 @@ class HistoryFeed:
         gathering = self._gathering
         assert gathering is not None
         events = gathering.round.events
-        due = events and (now >= self._since + _PAUSE or events >= _ENOUGH)
+        due = events and (now >= self._since + self._pause or events >= _ENOUGH)
         if not due and (events or now < self._next_tick):
             if not events and now >= self._next_drop:
                 self._next_drop = now + _OLD_DAYS
@@ -251,7 +258,10 @@ class HistoryFeed:
 
     def _write(self) -> None:
         assert self._writing is not None
+        began = self._clock()
         self._writer.write(self._writing)
+        long = _PAUSES * (self._clock() - began) if self._writing.events >= _LARGE else 0.0
+        self._pause = max(_PAUSE, min(_LONGEST, long))
 
     # After a call on that thread
 

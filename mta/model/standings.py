@@ -36,11 +36,18 @@ EVERY: Final = frozenset((*_NUMBERS.values(), DEFERRED, UNKNOWN))
 LIVE: Final = (UNTRIED, DEFERRED, 4, 5, 6, UNKNOWN)
 
 
+# A sweep has very many of them. No other field of such an event says anything about the standing.
+_INTERCEPTED: Final = EventType.INTERCEPTED
+_OF_INTERCEPTED: Final = _NUMBERS[Standing(Status.UNDELIVERABLE, Reason.INTERCEPTED)]
+
+
 def standing_number(event: Event) -> int:
     """Of the standing after an event with a rank."""
     kind = event.type
     if kind is _DELIVERY:
         return SENT if event.relayed else DELIVERED
+    if kind is _INTERCEPTED:
+        return _OF_INTERCEPTED
     number = _NUMBERS[standing_of(event)]
     return DEFERRED if number == UNTRIED and kind is not EventType.RECEPTION else number
 

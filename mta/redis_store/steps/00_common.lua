@@ -141,13 +141,14 @@ local function release_content(P, ids)
     seen[message] = seen[message] + 1
   end
   local refs = redis.call('HMGET', P .. 'refs', unpack(messages))
-  local freed, unref, parts = {}, {}, {}
+  local freed, unref, parts, kept = {}, {}, {}, {}
   for i, message in ipairs(messages) do
     local left = 0
     if refs[i] then
       left = tonumber(refs[i]) - seen[message]
       if left > 0 then
-        redis.call('HSET', P .. 'refs', message, left)
+        kept[#kept + 1] = message
+        kept[#kept + 1] = left
       else
         unref[#unref + 1] = message
         parts[#parts + 1] = P .. 'parts:' .. message
@@ -156,6 +157,9 @@ local function release_content(P, ids)
     if left <= 0 then
       freed[#freed + 1] = message
     end
+  end
+  if #kept > 0 then
+    redis.call('HSET', P .. 'refs', unpack(kept))
   end
   if #freed > 0 then
     redis.call('HDEL', P .. 'content', unpack(freed))
