@@ -41,7 +41,7 @@ async def open_store(server: Valkey) -> AsyncIterator[Callable[..., Store]]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def one(node: str = "n1", **options: float) -> Store:
-            link = Link(server.url, RedisSettings(timeout=2.0))
+            link = Link(server.url, RedisSettings(timeout=10.0))
             stack.push_async_callback(link.close)
             await link.open()
             cluster = ClusterSettings(link)

@@ -88,7 +88,7 @@ class SmtpSink:
         if os.geteuid() == 0:
             words += ["-u", "nobody"]
         self._process = subprocess.Popen([*words, self.address, "100"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self._port), 1).close()
@@ -101,7 +101,7 @@ class SmtpSink:
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
         shutil.rmtree(self._folder, ignore_errors=True)
 

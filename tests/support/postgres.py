@@ -40,7 +40,7 @@ class Postgres:
         words = [*self._as, str(tool("postgres")), "-D", str(data), "-p", str(self.port), "-k", str(self.folder)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen([*words, "-h", "127.0.0.1"], stdout=log, stderr=log, cwd=self.folder)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None, self.errors()
             assert time.monotonic() < deadline, self.errors()
@@ -51,7 +51,7 @@ class Postgres:
         """SIGINT: open sessions are ended; SIGQUIT: as in a crash."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(30)
+            self.process.wait(60)
             self.process = None
 
     def remove(self) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from tests.support.valkey import Valkey, binary, free_port
+from tests.support.valkey import Valkey, ask, binary, free_port
 
 NAME = "main"
 _CONFIG = """port {port}
@@ -44,17 +44,15 @@ class Sentinels:
             with (folder / "sentinel.log").open("ab") as log:
                 words = [binary(), str(config), "--sentinel"]
                 self._sentinels.append(subprocess.Popen(words, stdout=log, stderr=log))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(self._is_ready(port) for port in self.ports):
             assert time.monotonic() < deadline, "the sentinels do not see each other and the replica"
             time.sleep(0.05)
         return self
 
     def _is_ready(self, port: int) -> bool:
-        sentinel = Valkey(self._folder)
-        sentinel.port = port
         try:
-            said = sentinel.ask("SENTINEL", "MASTER", NAME)
+            said = ask(port, "SENTINEL", "MASTER", NAME)
         except OSError:
             return False
         words = said.split(b"\r\n")
@@ -64,6 +62,6 @@ class Sentinels:
     def stop(self) -> None:
         for sentinel in self._sentinels:
             sentinel.kill()
-            sentinel.wait(10)
+            sentinel.wait(60)
         for server in (self.master, self.replica):
             server.stop(signal.SIGKILL)

@@ -1,5 +1,7 @@
 """A real Valkey server for one test: plain, or in cluster mode with all slots."""
 
+import functools
+import os
 import pathlib
 import random
 import signal
@@ -34,27 +36,29 @@ class Valkey:
         self.wait_until_up()
         if self.cluster and self.ask("CLUSTER", "INFO").find(b"cluster_slots_assigned:16384") < 0:
             self.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while b"cluster_state:ok" not in self.ask("CLUSTER", "INFO"):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         return self
 
     def wait_until_up(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 if self.ask("PING").startswith(b"+PONG"):
                     return
             except OSError:
                 pass
+            assert self.process is not None
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             time.sleep(0.02)
 
     def follow(self, primary: "Valkey") -> None:
         """Become its replica; returns once everything that it has now is here."""
         self.ask("REPLICAOF", "127.0.0.1", str(primary.port))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self._offset() != primary._offset() or b"master_link_status:up" not in self.ask("INFO", "replication"):
             assert time.monotonic() < deadline, self.ask("INFO", "replication").decode()
             time.sleep(0.02)
@@ -68,17 +72,22 @@ class Valkey:
 
     def ask(self, *words: str) -> bytes:
         """One command, its first 64 KiB of answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
-            line = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
-            sock.sendall(line.encode())
-            return sock.recv(65536)
+        return ask(self.port, *words)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(how)
             if how in (signal.SIGTERM, signal.SIGKILL):
-                self.process.wait(10)
+                self.process.wait(60)
                 self.process = None
+
+
+def ask(port: int, *words: str) -> bytes:
+    """One command to a server of this machine, the first 64 KiB of its answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        line = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
+        sock.sendall(line.encode())
+        return sock.recv(65536)
 
 
 def binary() -> str:
@@ -86,12 +95,24 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    """Below the range of ephemeral ports, which others take; so is a cluster bus, 10,000 above."""
+    """Below the range of ephemeral ports, which others take; so is a cluster bus, 10,000 above. No process of
+    `make test` gets a port of another one, nor soon one that it had before: its server may only be away."""
+    ports = _own_ports()
     while True:
-        port = random.randint(10000, 22000)
+        if not ports:
+            _own_ports.cache_clear()
+            ports = _own_ports()
+        port = random.choice(ports)
+        ports.remove(port)
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+
+
+@functools.cache
+def _own_ports() -> list[int]:
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return list(range(10_000, 20_000))[number :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
