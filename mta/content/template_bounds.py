@@ -46,13 +46,13 @@ def excess(source: str) -> str | None:
     opened: list[str] = []
     for tag in tags_of(source):
         if len(tag.tokens) > MAX_TOKENS:
-            return f"has more than {MAX_TOKENS} names, values and signs in one tag, {_line(source, tag.start)}"
+            return f"has more than {MAX_TOKENS} names, values and signs in one tag, {line_of(source, tag.start)}"
         if (grows := growing(tag.tokens, is_value=tag.is_value)) is not None:
-            return f"{grows}, {_line(source, tag.start)}"
+            return f"{grows}, {line_of(source, tag.start)}"
         if not tag.is_value:
             _follow(opened, tag.tokens)
         if len(opened) > MAX_OPEN:
-            return f"has more than {MAX_OPEN} blocks and elif in one another, {_line(source, tag.start)}"
+            return f"has more than {MAX_OPEN} blocks and elif in one another, {line_of(source, tag.start)}"
     return None
 
 
@@ -98,5 +98,6 @@ def _follow(opened: list[str], tokens: list[str]) -> None:
             opened.pop()
 
 
-def _line(source: str, at: int) -> str:
+def line_of(source: str, at: int) -> str:
+    """The line at an offset, for people."""
     return f"line {source.count(chr(10), 0, at) + 1}"

@@ -1,12 +1,14 @@
 """Values that a template uses where MiniJinja does not notice that they are missing: they are asked for there.
 
 MiniJinja refuses a name without a value where it is printed, tested or reached into. A list, an object, the arguments
-of a call and some filters take it as it is. There `name` becomes `(name if (name or true))`, which tests it.
+of a call and some filters take it as it is. There `name` becomes `(name if (name or true))`, which tests it. Attributes
+that filters take are asked for by `mta.content.template_attributes`.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from mta.content.template_attributes import Insertion, attribute_tests, path_end
 from mta.content.template_bounds import Tag, tags_of
 from mta.content.template_growth import BINDING, is_literal, is_name
 
@@ -28,18 +30,23 @@ class _Path(NamedTuple):
 
 def checked(source: str) -> str:
     """The template with such values tested; the same object where there are none. Its lines stay where they are."""
-    pieces: list[str] = []
-    done = 0
+    found: list[Insertion] = []
     for tag in tags_of(source):
         for path in _unnoticed(tag):
             begin = tag.places[path.begin]
             end = tag.places[path.end - 1] + len(tag.tokens[path.end - 1])
             value = source[begin:end]
-            if "\n" in value:
-                continue  # twice would move the lines behind it, which errors name
-            pieces += [source[done:begin], f"({value} if ({value} or true))"]
-            done = end
-    return "".join([*pieces, source[done:]]) if pieces else source
+            if "\n" not in value:  # twice would move the lines behind it, which errors name
+                found += (Insertion(begin, "("), Insertion(end, f" if ({value} or true))"))
+        found += attribute_tests(source, tag)
+    if not found:
+        return source
+    pieces: list[str] = []
+    done = 0
+    for at, text in sorted(found, key=lambda insertion: insertion.at):
+        pieces += (source[done:at], text)
+        done = at
+    return "".join([*pieces, source[done:]])
 
 
 def _unnoticed(tag: Tag) -> Iterator[_Path]:
@@ -53,7 +60,7 @@ def _unnoticed(tag: Tag) -> Iterator[_Path]:
         elif token in _CLOSE and opened:
             opened.pop()
         elif _begins_path(tokens, at):
-            path = _Path(at, _path_end(tokens, at))
+            path = _Path(at, path_end(tokens, at))
             if _must_be_there(tokens, path, _HOLDING in opened[-1:]):
                 yield path
                 at = path.end
@@ -100,23 +107,6 @@ def _begins_path(tokens: Sequence[str], at: int) -> bool:
     if not is_name(tokens[at]) or tokens[at] in _CONSTANTS:
         return False
     return before not in (".", "|", "is") and not (before == "not" and at > 1 and tokens[at - 2] == "is")
-
-
-def _path_end(tokens: Sequence[str], at: int) -> int:
-    at += 1
-    while at < len(tokens):
-        if tokens[at] == "." and at + 1 < len(tokens):
-            at += 2
-        elif tokens[at] == "[":
-            depth = 0
-            while at < len(tokens):
-                depth += (tokens[at] in _OPEN) - (tokens[at] in _CLOSE)
-                at += 1
-                if not depth:
-                    break
-        else:
-            break
-    return at
 
 
 def _must_be_there(tokens: Sequence[str], path: _Path, is_held: bool) -> bool:

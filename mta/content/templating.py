@@ -10,6 +10,7 @@ from typing import Final
 
 import minijinja
 
+from mta.content.template_attributes import untested
 from mta.content.template_bounds import excess
 from mta.content.template_values import checked
 from mta.model.errors import BadRendering, BadValue
@@ -44,7 +45,7 @@ class CompiledTemplate:
             raise BadValue(field, f"is longer than {most} bytes of UTF-8")
         if _RAW_CONTROL.search(source) is not None:
             raise BadValue(field, "has a control character; mail cannot show it")
-        if (over := excess(source)) is not None:
+        if (over := excess(source) or untested(source)) is not None:
             raise BadValue(field, over)
         try:
             self._environment.add_template(part, source)  # an error of syntax names the template as it was given

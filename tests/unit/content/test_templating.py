@@ -122,6 +122,68 @@ def test_a_value_that_is_tested_for_or_given_is_no_fault_there(template: str, sh
     assert text(template, o={"n": 0, "s": ""}, rows=[{"p": 0}], t=False) == shown
 
 
+@pytest.mark.parametrize(
+    ("template", "variable"),
+    [
+        ("{{ rows|map(attribute='p')|join }}", "rows.p"),
+        ('{{ o.rows | map( attribute = "p" )|list }}', "o.rows.p"),
+        ("{{ o['rows']|selectattr('q', 'eq', 1)|map(attribute='p')|join(', ') }}", "o['rows'].p"),
+        ("{{ rows|default([])|reverse|map(attribute='n.m')|join }}", "rows['n.m']"),
+        ("{{ rows|map(attribute='first name')|join }}", "rows['first name']"),
+        ("{{ 1 + rows|sum(attribute='p') }}", "rows.p"),
+        ("{{ rows|sum('p') }}", "rows.p"),
+        ("{% if 1 in rows|map(attribute='p') %}x{% endif %}", "rows.p"),
+        ("{{ words|map(attribute='p')|join }}", "words.p"),
+        ("{{ with_p|map(attribute='p')|join }}{{ rows|map(attribute='p')|join }}", "rows.p"),
+        ("{{ none_there|map(attribute='p')|join }}", "none_there"),
+        ("{{ keys|map(attribute='p')|join }}", "(...).x"),
+    ],
+)
+def test_an_object_without_the_attribute_that_a_filter_takes_is_noticed(template: str, variable: str) -> None:
+    rows = [{"p": 1, "q": 2}, {"q": 1}]
+    data = {"rows": rows, "o": {"rows": rows}, "words": ["a"], "with_p": [{"p": 1}], "keys": {"p": 1}}
+    with pytest.raises(BadRendering) as refused:
+        render(TemplateParts(html=f"a\n{template}"), data)
+    assert (refused.value.part, refused.value.variable) == ("html", variable)
+    assert "(line 2)" in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("{{ rows|map(attribute='p')|join(', ') }}{{ rows\n|sum(attribute='p') }}", "1, 23"),
+        ("{{ rows|map(attribute='q', default='-')|join }}{{ ['x']|map('upper')|join }}", "b-X"),
+        ("{{ rows|selectattr('q')|map(attribute='q')|map('upper')|join }}", "B"),
+        ("{{ none_there|default([])|map(attribute='p')|join }}{{ [1, 2]|sum }}", "3"),
+        ("{% if false %}{{ rows|map(attribute='q')|join }}{% endif %}{{ rows|sort(attribute='q')|length }}", "2"),
+        ("{{ [rows|map(attribute='p')|join, rows[0].p] }}", "['12', 1]"),
+        ("{{ (rows|map(attribute='p')|list)[1] }}{{ '|map(attribute=x)' }}", "2|map(attribute=x)"),
+    ],
+)
+def test_attributes_that_are_there_are_taken(template: str, shown: str) -> None:
+    assert text(template, rows=[{"p": 1, "q": "b"}, {"p": 2}]) == shown
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ [{'a': 1}]|map(attribute='a')|join }}",
+        "{{ (rows)|map(attribute='a')|join }}",
+        "{{ rows|map(attribute='a')|map(attribute='b')|join }}",
+        "{{ rows|map(attribute=name)|join }}",
+        "{{ rows|map(attribute=0)|join }}",
+        "{{ rows|map('attr', 'a')|join }}",
+        "{{ rows|sum(name) }}",
+    ],
+)
+def test_an_attribute_that_cannot_be_tested_is_refused_with_the_fix(template: str) -> None:
+    with pytest.raises(BadValue) as refused:
+        CompiledTemplate(TemplateParts(text=f"a\n{template}"))
+    assert refused.value.field == "text"
+    assert "attribute='name', or write a loop" in refused.value.reason
+    assert "line 2" in refused.value.reason
+
+
 def test_a_default_stands_in_for_a_value() -> None:
     assert text("{{ name|default('you') }}{{ o.x|default('!') }}{% if vip is defined %}vip{% endif %}", o={}) == "you!"
 
