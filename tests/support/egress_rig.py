@@ -47,7 +47,10 @@ class FakeSettle:
                 self._event.clear()
                 await self._event.wait()
 
-        await asyncio.wait_for(wait(), within)
+        try:
+            await asyncio.wait_for(wait(), within)
+        except TimeoutError:
+            raise AssertionError(f"{len(self.outcomes)} of {count} within {within} s: {self.outcomes}") from None
         return [outcome for _, outcome in self.outcomes]
 
     def by_recipient(self) -> dict[str, Outcome]:

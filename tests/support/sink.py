@@ -9,6 +9,8 @@ from typing import Self
 
 import msgspec
 
+from tests.support.conditions import shown, told
+
 DROP = "drop"  # close without a reply
 RESET = "reset"  # close with RST
 STALL = "stall"  # never answer
@@ -92,7 +94,11 @@ class Sink:
                 self._changed.clear()
                 await self._changed.wait()
 
-        await asyncio.wait_for(wait(), within)
+        try:
+            await asyncio.wait_for(wait(), within)
+        except TimeoutError:
+            seen = f"open: {self.open}, commands: {shown(self.commands[-20:])}, received: {shown(self.received[-20:])}"
+            raise AssertionError(f"not within {within} s\n{told(condition, False, ask=False)}\n{seen}") from None
 
     def release(self, answer: Answer) -> int:
         """Give `answer` to every command that is answered by HOLD so far; how many there were."""
