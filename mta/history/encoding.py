@@ -10,7 +10,7 @@ import zstandard
 from mta.history.layout import Kind
 from mta.model.address_keys import plain_address
 from mta.model.entries import Entry
-from mta.ports.history_writer import PLACE_BITS, Chunk, Round, Row
+from mta.ports.history_writer import DAY_MS, PLACE_BITS, Chunk, Round, Row
 from mta.ports.spool import Sourced
 from mta.ports.tag_counters import TagCounters
 
@@ -27,6 +27,13 @@ NAMED: Final[Mapping[str, int]] = {
     "uncertain": Kind.UNCERTAIN,
     "order": Kind.ORDER,
 }
+
+# The earlier one of each time of a visit, in the words of a database that calls the lesser of two values `least`
+EARLIER: Final = ", ".join(
+    f"{name} = CASE WHEN visits.{name} = 0 THEN excluded.{name} WHEN excluded.{name} = 0 THEN visits.{name}"
+    f" ELSE {{least}}(visits.{name}, excluded.{name}) END"
+    for name in ("opened", "clicked")
+)
 
 DeliveryTuple = tuple[int, bytes, int, int, int, int, str]
 Parts = list[tuple[int, int, list[int]]]
@@ -90,6 +97,13 @@ def posting_tuples(new_round: int, day: int, round_: Round, new: Container[bytes
     ]
 
 
+def visit_tuples(day: int, round_: Round) -> list[tuple[bytes, int, int]]:
+    """Rows of `visits` of one day, in one order for all writers."""
+    return sorted(
+        (id_, *visits) for id_, visits in round_.visits.items() if int.from_bytes(id_[:6], "big") // DAY_MS == day
+    )
+
+
 def statement_tuples(round_: Round) -> list[tuple[str, str, int]]:
     return [(text(rule), text(statement), at) for rule, (statement, at) in sorted(round_.statements.items())]
 
@@ -116,7 +130,7 @@ def _parts(chunks: Sequence[Chunk], new_ids: Iterable[bytes]) -> Parts:
         firsts.setdefault(chunk.day, []).append(chunk.first)
     for id_ in new_ids:
         ms = int.from_bytes(id_[:6], "big")
-        day = ms // 86_400_000
+        day = ms // DAY_MS
         least[day] = min(ms, least.get(day, ms))
     return [(day, least.get(day, 0), firsts.get(day, [])) for day in sorted({*least, *firsts})]
 

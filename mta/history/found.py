@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 from mta.history.tables import DayTables
 from mta.model.ids import DeliveryId
 from mta.model.standings import PLAIN
+from mta.ports.history_writer import Visits
 
 _AT_ONCE: Final = 500  # values in one IN
 _COLUMNS: Final = "n, id, standing, last, more"
@@ -56,6 +57,17 @@ def by_ids(connection: Connection, tables: DayTables, ids: Collection[bytes]) ->
         query = select(column.n).where(column.id.in_(wanted[at : at + _AT_ONCE]))
         numbers += connection.execute(query).scalars()
     return numbers
+
+
+def first_visits(connection: Connection, tables: DayTables, rows: Iterable[Found]) -> dict[DeliveryId, Visits]:
+    """Those of rows that were visited."""
+    ids = [row.id for row in rows if row.more]  # the events of visits are there
+    visits, found = tables.visits, dict[DeliveryId, Visits]()
+    if ids and connection.execute(select(visits.c.id).limit(1)).first() is not None:
+        for at in range(0, len(ids), _AT_ONCE):
+            query = select(visits).where(visits.c.id.in_(ids[at : at + _AT_ONCE]))
+            found |= {DeliveryId(row.id): Visits(row.opened, row.clicked) for row in connection.execute(query)}
+    return found
 
 
 def _rows(connection: Connection, tables: DayTables, where: str, limit: str = "") -> list[Found]:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mta.history.encoding import (
+    EARLIER,
     change_tuple,
     chunk_data,
     counter_tuples,
@@ -18,6 +19,7 @@ from mta.history.encoding import (
     site_tuples,
     statement_tuples,
     text,
+    visit_tuples,
 )
 from mta.history.layout import SCHEMA_VERSION, day_name
 from mta.history.postgres import SCHEMA, connect, import_driver
@@ -46,6 +48,10 @@ UPDATE deliveries{day} AS d SET
  rank = greatest(d.rank, c.rank)
 FROM changes AS c WHERE d.id = c.id"""
 _MISSING: Final = "SELECT id FROM changes AS c WHERE NOT EXISTS (SELECT 1 FROM deliveries{day} AS d WHERE d.id = c.id)"
+_VISIT: Final = (
+    "INSERT INTO visits{day} AS visits VALUES (%s,%s,%s)"
+    f" ON CONFLICT (id) DO UPDATE SET {EARLIER.format(least='least')}"
+)
 _STATEMENT: Final = (
     "INSERT INTO statements VALUES (%s,%s,%s)"
     " ON CONFLICT (rule) DO UPDATE SET statement = excluded.statement, written_at = excluded.written_at"
@@ -125,7 +131,7 @@ class PostgresWriter:
                     connection.execute("DELETE FROM days WHERE day = %s", (day,))
                     connection.execute("DELETE FROM hours WHERE hour >= %s AND hour < %s", (day * 24, day * 24 + 24))
                     connection.execute("DELETE FROM statements WHERE written_at < %s", ((day + 1) * DAY_MS,))
-                    connection.execute(f"DROP TABLE deliveries_{name}, postings_{name}, chunks_{name}")
+                    connection.execute(f"DROP TABLE deliveries_{name}, postings_{name}, chunks_{name}, visits_{name}")
                     return
 
     def keep(self, tags: Sequence[TagCounters]) -> None:
@@ -196,6 +202,8 @@ class PostgresWriter:
         _copy(connection, f"postings{suffix}", posting_tuples(new, day, round_, ids))
         chunks = [(new, chunk.first, chunk_data(chunk.entries)) for chunk in round_.chunks if chunk.day == day]
         _copy(connection, f"chunks{suffix}", chunks)
+        if round_.visits:
+            connection.cursor().executemany(_VISIT.format(day=suffix), visit_tuples(day, round_))
         return ids
 
     def _change(

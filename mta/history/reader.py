@@ -18,7 +18,7 @@ from mta.history.rows import Rows, known_until
 from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, SITES, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
 from mta.model.events import EventType
-from mta.model.ids import DeliveryId, MessageId, message_of
+from mta.model.ids import DeliveryId, MessageId, made_at, message_of
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
 from mta.ports.history import Behind, Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
@@ -115,8 +115,7 @@ class HistoryReader:
             return Coverage(int(begun or 0), (oldest or 0) * DAY_MS, known_until(control), head or 0, ())
 
     def _found(self, message: MessageId) -> list[Found]:
-        day = int.from_bytes(message[:6], "big") // DAY_MS
-        with self._database.day(day) as opened:
+        with self._database.day(_day_of(message)) as opened:
             if opened is None:
                 return []
             connection, tables = opened
@@ -127,7 +126,9 @@ class HistoryReader:
         return [row for row in rows if round_and_place(row.n)[0] in there]
 
     def _message(self, message: MessageId) -> list[DeliveryRow]:
-        return [DeliveryRow(found.id, event) for found, event in self._rows.newest_events(self._found(message))]
+        pairs = self._rows.newest_events(self._found(message))
+        with self._database.day(_day_of(message)) as opened:
+            return self._rows.with_visits(pairs, *opened) if opened is not None else []
 
     def _events_of(self, message: MessageId) -> list[KeptEvent]:
         found = self._found(message)
@@ -230,3 +231,7 @@ class HistoryReader:
         query = query.where(stored.tag == text(tag), stored.tenant == tenant)
         with self._database.control() as control:
             return tag_counters_of(tag, tenant, map(tuple, control.execute(query)))
+
+
+def _day_of(message: MessageId) -> int:
+    return made_at(message) // DAY_MS

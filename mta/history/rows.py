@@ -10,8 +10,8 @@ from mta.history.candidates import Candidates, Rounds
 from mta.history.chunks import Chunks
 from mta.history.database import Database
 from mta.history.encoding import text
-from mta.history.found import Found
-from mta.history.tables import DAYS, HEAD, LANES, SITES
+from mta.history.found import Found, first_visits
+from mta.history.tables import DAYS, HEAD, LANES, SITES, DayTables
 from mta.model.address_keys import plain_address
 from mta.model.errors import BadValue
 from mta.model.events import Event
@@ -69,14 +69,25 @@ class Rows:
                 rounds = self._wanted_rounds(wanted, at.head, day)
                 candidates = Candidates(*opened, wanted, self._chunks, rounds)
                 for looked in candidates.before(at.n if day == at.day else _ABOVE_ALL, 2 * limit):
-                    for found, event in self._matching(wanted, domains, looked.rows):
-                        rows.append(DeliveryRow(found.id, event))
-                        if len(rows) == limit:
-                            return RowPage(rows, str(RowCursor(at.head, day, found.n)), as_of)
+                    pairs = self._matching(wanted, domains, looked.rows)[: limit - len(rows)]
+                    rows += self.with_visits(pairs, *opened)
+                    if len(rows) == limit:
+                        return RowPage(rows, str(RowCursor(at.head, day, pairs[-1][0].n)), as_of)
                     looked_at += len(looked.rows)
                     if looked_at >= MOST_LOOKED_AT or time.monotonic() > end:
                         return RowPage(rows, str(RowCursor(at.head, day, looked.down_to)), as_of)
         return RowPage(rows, "", as_of)
+
+    @staticmethod
+    def with_visits(
+        pairs: Sequence[tuple[Found, Event]], connection: Connection, tables: DayTables
+    ) -> list[DeliveryRow]:
+        """The rows of one day, each with the first visits."""
+        visits = first_visits(connection, tables, [found for found, _ in pairs])
+        return [
+            DeliveryRow(found.id, event, *visits.get(found.id, ())) if visits else DeliveryRow(found.id, event)
+            for found, event in pairs
+        ]
 
     def newest_events(self, found: Sequence[Found]) -> list[tuple[Found, Event]]:
         """Each with the event that says how it stands."""

@@ -47,4 +47,6 @@ DAY: Final = (
     "CREATE TABLE IF NOT EXISTS postings ("
     "kind SMALLINT NOT NULL, value VARCHAR NOT NULL, round BIGINT NOT NULL, places BLOB NOT NULL, "
     "PRIMARY KEY (kind, value, round)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS visits ("
+    "id BLOB NOT NULL, opened BIGINT NOT NULL, clicked BIGINT NOT NULL, PRIMARY KEY (id)) WITHOUT ROWID",
 )

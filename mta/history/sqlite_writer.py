@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mta.history.encoding import (
+    EARLIER,
     change_tuple,
     chunk_data,
     counter_tuples,
@@ -21,6 +22,7 @@ from mta.history.encoding import (
     site_tuples,
     statement_tuples,
     text,
+    visit_tuples,
 )
 from mta.history.layout import SCHEMA_VERSION, day_name
 from mta.history.sqlite_schema import CONTROL, DAY
@@ -55,6 +57,7 @@ _CHANGE: Final = (
     " last = CASE WHEN ? >= rank THEN ? ELSE last END,"
     " rank = max(rank, ?) WHERE id = ?"
 )
+_VISIT: Final = f"INSERT INTO visits VALUES (?,?,?) ON CONFLICT DO UPDATE SET {EARLIER.format(least='min')}"
 _STATEMENT: Final = "INSERT OR REPLACE INTO statements VALUES (?,?,?)"
 _HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET many = many + excluded.many"
 
@@ -219,6 +222,8 @@ class SqliteWriter:
         _insert(connection, "postings", posting_tuples(new, day, round_, ids))
         chunks = [(new, chunk.first, chunk_data(chunk.entries)) for chunk in round_.chunks if chunk.day == day]
         _insert(connection, "chunks", chunks)
+        if round_.visits:
+            connection.executemany(_VISIT, visit_tuples(day, round_))
         return ids
 
     def _undo_interrupted(self, connection: sqlite3.Connection, new: int) -> None:

@@ -137,6 +137,9 @@ class DayTables(NamedTuple):
     postings: Table
     # zstd of msgpack [[source, entry id, framed events, places left out], ...]
     chunks: Table
+    # By the id of a delivery: Unix ms of the first open and of the first click that may be a reader's, 0 = none. One
+    # that was visited has events beside the one that came first and the one that says how it stands
+    visits: Table
     metadata: MetaData
 
 
@@ -176,4 +179,12 @@ def day_tables(suffix: str) -> DayTables:
         Column("first", Integer, primary_key=True),
         Column("data", LargeBinary, nullable=False),
     )
-    return DayTables(deliveries, postings, chunks, metadata)
+    visits = Table(
+        f"visits{suffix}",
+        metadata,
+        Column("id", LargeBinary, primary_key=True),
+        Column("opened", BigInteger, nullable=False),
+        Column("clicked", BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    return DayTables(deliveries, postings, chunks, visits, metadata)

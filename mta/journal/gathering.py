@@ -12,7 +12,7 @@ from mta.model.ids import DeliveryId
 from mta.model.standings import PLAIN, UNKNOWN, UNTRIED, standing_number
 from mta.model.status import rank_of
 from mta.ports.event_sinks import Item
-from mta.ports.history_writer import DAY_MS, HOUR_MS, Chunk, Position, Round, Row, Stretch
+from mta.ports.history_writer import DAY_MS, HOUR_MS, Chunk, Position, Round, Row, Stretch, Visits
 from mta.ports.spool import Place, Sourced
 
 _CHUNK: Final = 128  # events: few enough to be read for one of them
@@ -127,6 +127,8 @@ class Gathering:
         standing = standing_number(event) if rank else UNKNOWN
         if standing > PLAIN:
             self._note_named(id_, event, place)
+        if not rank:
+            self._note_visit(id_, event)
         row = self.round.rows.get(id_)
         if row is None:
             recipient = recipient_key(event.recipient)
@@ -138,6 +140,12 @@ class Gathering:
             row.rank, row.standing, row.last = rank, standing, place
         else:
             row.more += (place,)
+
+    def _note_visit(self, id_: DeliveryId, event: Event) -> None:
+        kind = event.type
+        if (kind is EventType.OPEN or kind is EventType.CLICK) and not event.reason:
+            visit = Visits(opened=event.time) if kind is EventType.OPEN else Visits(clicked=event.time)
+            self.round.visits[id_] = visit.with_earlier(self.round.visits.get(id_, Visits()))
 
     def _note_named(self, id_: DeliveryId, event: Event, place: int) -> None:
         """A delivery that stands as most do has none of these facts."""

@@ -20,6 +20,7 @@ CELLS: Final = (
     "forced.stage", "forced.by",
     "tags", "tenant", "pool", "mta", "mx", "attempts", "next_attempt", "accepted_at", "sent_at", "delivered_at",
     "canceled_at", "ended_at", "updated_at", "seq", "metadata", "uncertain", "topic",
+    "opened_at", "clicked_at",
 )  # fmt: skip
 
 LONGEST_REPLY: Final = 1024  # characters of a peer's reply that are shown
@@ -84,6 +85,7 @@ def _facts(row: DeliveryRow, text: str, in_words: bool) -> Facts:
         tags, event.tenant, event.pool, event.mta, event.mx, event.attempt,
         rfc3339(next_attempt) if next_attempt else "", rfc3339(event.queued_at or row.accepted_at), sent_at,
         delivered_at, canceled_at, ended_at, at, event.seq, metadata, uncertain, event.topic,
+        rfc3339(row.opened_at) if row.opened_at else "", rfc3339(row.clicked_at) if row.clicked_at else "",
     )  # fmt: skip
 
 

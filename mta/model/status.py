@@ -141,6 +141,8 @@ class DeliveryRow(msgspec.Struct, frozen=True, gc=False):
 
     id: DeliveryId
     last: Event
+    opened_at: int = 0  # by a reader, for the first time
+    clicked_at: int = 0
 
     @property
     def standing(self) -> Standing:

@@ -52,6 +52,21 @@ Named = tuple[int, str, str]
 HourKey = tuple[int, str, str, str, str, str]
 
 
+class Visits(NamedTuple):
+    """The first open of a delivery and the first click in it that may be a reader's, Unix ms; 0 = none."""
+
+    opened: int = 0
+    clicked: int = 0
+
+    def with_earlier(self, other: "Visits") -> "Visits":
+        """The earlier one of each."""
+        return Visits(_earlier(self.opened, other.opened), _earlier(self.clicked, other.clicked))
+
+
+def _earlier(one: int, other: int) -> int:
+    return min(one, other) if one and other else one or other
+
+
 class Stretch(NamedTuple):
     """The entries of one source that a round has: behind `after`, up to `last`. Both the same: nothing new."""
 
@@ -71,6 +86,7 @@ class Round:
 
     __slots__ = (
         "chunks", "commons", "events", "hours", "known", "named", "place", "rows", "spool", "statements", "stretches",
+        "visits",
     )  # fmt: skip
 
     def __init__(self, spool: str) -> None:
@@ -84,6 +100,7 @@ class Round:
         self.hours: dict[HourKey, int] = {}
         self.statements: dict[str, tuple[str, int]] = {}  # rule -> JSON of its newest statement, Unix ms
         self.stretches: dict[str, Stretch] = {}
+        self.visits: dict[DeliveryId, Visits] = {}
         self.known: dict[str, int] = {}  # source -> Unix ms up to which its events are all in here, or before
 
     @property

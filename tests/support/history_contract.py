@@ -161,6 +161,41 @@ def a_delivery_is_told_over_rounds_and_days(writer: HistoryWriter, reader: Histo
     assert ask(reader, lambda history: history.row(a_delivery())) is None
 
 
+def the_first_visits_stand_in_the_row(writer: HistoryWriter, reader: History) -> None:
+    """The order in which they are told does not matter, nor the round; those of machines do not count."""
+    book, lane, next_lane = Book(writer), Lane(), Lane(at=NOW + DAY_MS)
+    first, second, third = (accepted(a_delivery(), f"{name}@a.test") for name in ("ann", "ben", "cleo"))
+    ends = [later(one, EventType.DELIVERY, route="mx", code=250) for one in (first, second, third)]
+    book.write(lane.entry(first, second, third), lane.entry(*ends), lane.entry(later(first, EventType.OPEN, 50)))
+    assert visits(reader) == {"ann@a.test": (50, 0), "ben@a.test": (0, 0), "cleo@a.test": (0, 0)}
+    book.write(
+        lane.entry(
+            later(first, EventType.OPEN, 40), later(first, EventType.CLICK, 70), later(first, EventType.OPEN, 60)
+        ),
+        lane.entry(later(second, EventType.OPEN, 5, reason="prefetch"), later(second, EventType.CLICK, DAY_MS + 9)),
+    )
+    book.write(next_lane.entry(later(second, EventType.CLICK, DAY_MS + 8), later(second, EventType.OPEN, DAY_MS + 7)))
+    told = {"ann@a.test": (40, 70), "ben@a.test": (DAY_MS + 7, DAY_MS + 8), "cleo@a.test": (0, 0)}
+    assert visits(reader) == visits(reader, limit=1) == told
+    assert first.id is not None
+    row = ask(reader, lambda history: history.row(first.id))
+    assert row is not None
+    assert (row.opened_at, row.clicked_at) == (NOW + 40, NOW + 70)
+
+
+def visits(reader: History, limit: int = 100) -> dict[str, tuple[int, int]]:
+    """Recipient -> ms after NOW of the first open and the first click, 0 = none, as lists have them."""
+    found: dict[str, tuple[int, int]] = {}
+    cursor, more = "", True
+    while more:
+        page = ask(reader, lambda history, at=cursor: history.rows(RowFilter(), limit, at))  # type: ignore[misc]
+        for row in page.rows:
+            found[row.last.recipient] = (max(0, row.opened_at - NOW), max(0, row.clicked_at - NOW))
+        cursor = page.cursor
+        more = bool(cursor)
+    return found
+
+
 def events_are_read_in_order_from_any_place(writer: HistoryWriter, reader: History) -> None:
     book, lane = Book(writer), Lane()
     for number in range(3):
@@ -312,6 +347,7 @@ STORIES = (
     facts_of_events_are_found_wherever_the_newest_event_is,
     pages_that_end_early_lose_nothing,
     a_delivery_is_told_over_rounds_and_days,
+    the_first_visits_stand_in_the_row,
     events_are_read_in_order_from_any_place,
     entries_count_once_whoever_writes_them,
     hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane,

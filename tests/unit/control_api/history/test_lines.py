@@ -56,6 +56,13 @@ def test_a_delivered_one_has_what_is_known_and_no_error() -> None:
     assert record(a_row(route="relay.test:25"))["sent_at"] == "2023-11-14T22:13:22.500Z"
 
 
+def test_the_first_visits_of_a_reader_are_told() -> None:
+    row = msgspec.structs.replace(a_row(), opened_at=AT + 3000, clicked_at=AT + 4000)
+    told = {"opened_at": "2023-11-14T22:13:23.000Z", "clicked_at": "2023-11-14T22:13:24.000Z"}
+    assert record(row) == record(a_row()) | told
+    assert cells(row, a_row()) == [cells(a_row())[0] | told, cells(a_row())[0]]
+
+
 FORCED = Forced("ab12", 7, Stage.QUEUED)
 
 
