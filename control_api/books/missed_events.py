@@ -73,6 +73,7 @@ class MissedEvents:
                 self.may_lack = True
                 return
             if page is not None:
+                self.may_lack = self.may_lack or bool(page.missing)
                 for one in page.events:
                     if one.event_id not in known:
                         self.told.add(one.event_id)

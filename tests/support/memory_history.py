@@ -27,6 +27,7 @@ class MemoryHistory:
         self.sites_by_domain: dict[str, str] = {}
         self.noted: list[NotedEvent] = []
         self.most_rows = 10_000
+        self.dropped = 0  # events that each page misses, since they were dropped with their day
 
     def add(self, event: Event) -> DeliveryRow:
         """The row of its delivery afterwards."""
@@ -71,7 +72,7 @@ class MemoryHistory:
         self.reach()
         found = [one for one in self.kept if one.at >= after and one.event.type not in without][:most]
         behind = found[-1].at.place + 1 if found else len(self.kept)
-        return EventPage(found, Cursor(1, behind), behind == len(self.kept))
+        return EventPage(found, Cursor(1, behind), behind == len(self.kept), self.dropped)
 
     async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
         self.reach()

@@ -146,6 +146,10 @@ async def test_history_tells_what_the_live_stream_lacks(
     answer = await api.get("/v1/events?for=1500ms", headers={"Last-Event-ID": "5-0.1~1.3"})
     told = [orjson.loads(line[6:])["event"] for line in (await answer.text()).splitlines() if line.startswith("data")]
     assert told == ids[3:]
+    assert events.MAY_LACK not in text
+    history.dropped = 3
+    answer = await api.get("/v1/events?for=1500ms", headers={"Last-Event-ID": "5-0.1"})
+    assert events.MAY_LACK in await answer.text(), "some were dropped with their day"
 
 
 async def test_a_watcher_is_told_where_history_cannot_tell(api: TestClient, cluster: Cluster) -> None:
