@@ -56,7 +56,7 @@ class Town:
             "delivery.dns_servers": [self.dns.stub.address],
             "delivery.mx_port": self.port,
             "delivery.retries": ["1s", "2s"],
-            "delivery.greeting_timeout": "3s",
+            "delivery.greeting_timeout": "8s",
         }
         return Node(folder, **(sets | more))
 

@@ -151,7 +151,7 @@ def test_d14_where_tls_fails_and_is_only_wished_for_mail_goes_in_clear_on_a_new_
 ) -> None:
     sinks = failing_sinks()
     with running(*sinks.values()):
-        node = Node(tmp_path, **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "1s"})
+        node = Node(tmp_path, **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "4s"})
         with running(node):
             every = [f"a@{name}.test" for name in sinks]
             node.send(every)
@@ -171,7 +171,7 @@ def test_where_tls_is_required_mail_is_deferred_rather_than_sent_in_clear(tmp_pa
     with running(*sinks.values()):
         node = Node(
             tmp_path / "n1",
-            **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "1s", "delivery.tls": "required"},
+            **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "4s", "delivery.tls": "required"},
         )
         with running(node):
             node.send([f"a@{name}.test" for name in sinks])

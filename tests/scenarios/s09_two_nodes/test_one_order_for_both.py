@@ -88,7 +88,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
 def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
     first, second = pair.nodes
     rule = {"code": 553, "tag": "local", "cluster": False}
-    status, made = first.call("POST", "/v1/errors?wait=5s", rule)
+    status, made = first.call("POST", "/v1/errors?wait=20s", rule)
     assert (status, made["node"], made["cluster"]) == (201, "n1", False)
     sent: list[str] = []
 

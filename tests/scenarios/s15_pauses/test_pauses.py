@@ -22,7 +22,7 @@ def test_mail_frozen_under_load_is_held_and_all_arrives_when_the_pause_is_remove
     assert account["held"] == account["matched"] - account["delivered"]["after"] == len(accepted) - len(before)
     assert account["delivered"]["after"] == len(quiet["past_dot"])
 
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=5s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
     until(lambda: len(place.arrived("load.test")) == len(accepted))
     assert set(place.arrived("load.test")) == accepted, "each arrives once"
 
@@ -69,7 +69,7 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
     assert account["intercepted"]["queued"] == 10
     assert place.call("GET", f"/v1/pauses/{pause['id']}", want=(404,))["error"]["type"] == "not_found"
     assert not place.arrived("decide.test")
-    place.call("DELETE", f"/v1/errors/{rule['id']}?wait=5s")
+    place.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")
     assert not place.log_of("decide", "Release")
     # Deliveries that the rule ended can be undone although the rule was removed.
     undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=10s")

@@ -59,7 +59,7 @@ def test_a_rate_lets_mail_go_until_it_is_stopped_and_the_pause_is_lifted(place: 
     assert stopped["released"] < 120
     until(lambda: len(place.arrived("rate.test")) == stopped["released"])
     assert place.call("DELETE", path)["released"] == stopped["released"] == 120 - stopped["held"]
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=5s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
     until(lambda: len(place.arrived("rate.test")) == 120)
 
 
@@ -73,7 +73,7 @@ def test_other_rules_decide_about_mail_that_a_pause_lets_go(place: Any):
     place.held(other, 60)
     assert not place.arrived("both.test")
     for one in (pause, other):
-        place.call("DELETE", f"/v1/pauses/{one['id']}?wait=5s")
+        place.call("DELETE", f"/v1/pauses/{one['id']}?wait=20s")
     until(lambda: len(place.arrived("both.test")) == 60)
 
 
@@ -89,7 +89,7 @@ def test_a_sweeper_that_dies_in_the_middle_lets_none_too_many_go(place: Any):
     done = until(lambda: (now := place.call("GET", path))["state"] == "done" and now)
     assert (done["released"], done["held"]) == (500, 100)
     until(lambda: len(place.arrived("dies.test")) == 500)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=5s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
     until(lambda: len(place.arrived("dies.test")) == 600)
 
 
@@ -101,7 +101,7 @@ def test_the_command_releases_a_part(place: Any):
     assert said.status == 0, said
     assert re.search(r"^released +5$", said.out, re.MULTILINE)
     until(lambda: len(place.arrived("command.test")) == 5)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=5s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
 
 
 def test_bad_orders_name_the_field(place: Any):
@@ -112,7 +112,7 @@ def test_bad_orders_name_the_field(place: Any):
                         ({"number": 5}, "number")):  # fmt: skip
         error = place.call("POST", path, body, want=(400,))["error"]
         assert error["field"] == field, error
-    place.call("PATCH", f"/v1/pauses/{pause['id']}?wait=5s", {"enabled": False})
+    place.call("PATCH", f"/v1/pauses/{pause['id']}?wait=20s", {"enabled": False})
     assert "holds no mail" in place.call("POST", path, {"count": 1}, want=(409,))["error"]["message"]
     place.call("DELETE", f"/v1/pauses/{pause['id']}")
     assert place.call("POST", path, {"count": 1}, want=(404,))["error"]["type"] == "not_found"

@@ -53,21 +53,21 @@ def test_o6_the_statement_of_a_removed_rule_can_still_be_read_and_remove_says_so
     assert said.status == 0, said.err
     assert ask(place.api, "GET", path).status == 404, "the rule itself is gone"
     assert "statement" in ask(place.api, "GET", path).body["error"]["message"]
-    assert ask(place.api, "POST", path + "/undo?wait=5s").body["reinstated"] == 20
+    assert ask(place.api, "POST", path + "/undo?wait=20s").body["reinstated"] == 20
     again = until(lambda: (s := ask(place.api, "GET", path + "/statement").body)["undoable"] == 0 and s)
     assert again["intercepted"]["queued"] == 0
-    pause = ask(place.api, "POST", "/v1/pauses?wait=5s", b'{"tag": "removed"}').body["id"]
+    pause = ask(place.api, "POST", "/v1/pauses?wait=20s", b'{"tag": "removed"}').body["id"]
     until(lambda: ask(place.api, "GET", f"/v1/pauses/{pause}/statement").body["held"] == 20)
-    assert ask(place.api, "DELETE", f"/v1/pauses/{pause}?wait=5s").status == 200
+    assert ask(place.api, "DELETE", f"/v1/pauses/{pause}?wait=20s").status == 200
     lifted = ask(place.api, "GET", f"/v1/pauses/{pause}/statement")
     assert (lifted.status, lifted.body["rule"]) == (200, pause)
     assert ask(place.api, "GET", f"/v1/errors/{pause}/statement").status == 404, "a pause is no forced error"
 
 
 def test_o11_a_rule_is_lifted_by_selectors_in_the_query(place: Any):
-    made = ask(place.api, "POST", "/v1/errors?wait=5s", b'{"code": 554, "tag": "q2"}')
+    made = ask(place.api, "POST", "/v1/errors?wait=20s", b'{"code": 554, "tag": "q2"}')
     both = ask(place.api, "DELETE", "/v1/errors?tag=q2", b'{"tag": "q2"}')
     assert (both.status, both.body["error"]["field"]) == (400, "body")
-    lifted = ask(place.api, "DELETE", "/v1/errors?tag=q2&wait=5s")
+    lifted = ask(place.api, "DELETE", "/v1/errors?tag=q2&wait=20s")
     assert (lifted.status, lifted.body["id"]) == (200, made.body["id"])
     assert ask(place.api, "DELETE", "/v1/errors?tag=q2").status == 404

@@ -57,8 +57,8 @@ def test_a12_an_intercepted_delivery_leads_to_the_author_of_the_rule_as_it_was(p
 def test_a12_orders_beside_the_rule_table_are_noted_before_they_are_carried_out(place: Accounts) -> None:
     token = place.token("messages:cancel", "queues:write", tenant="noted")
     (message,) = place.node.send("a@noted.test", ("noted",), X_MQ_Tenant="noted", X_MQ_Delayed="+1h")
-    assert place.asks(token, "POST", "/v1/queues/retry?wait=5s", b'{"domain": "none.test"}')[0] == 200
-    assert place.asks(token, "POST", f"/v1/messages/{message}/cancel?wait=5s")[0] == 200
+    assert place.asks(token, "POST", "/v1/queues/retry?wait=20s", b'{"domain": "none.test"}')[0] == 200
+    assert place.asks(token, "POST", f"/v1/messages/{message}/cancel?wait=20s")[0] == 200
     place.call("PUT", "/v1/tenants/noted?wait=10s", {"weight": 2})
     place.call("DELETE", f"/v1/tokens/{token['id']}")
     found = entries(place, tenant="noted")
