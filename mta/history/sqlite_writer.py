@@ -34,7 +34,7 @@ from mta.ports.spool import Place
 from mta.ports.tag_counters import TagCounters
 from mta.timing.clock import wall_ms
 
-_GROUP: Final = 400  # rows of one INSERT: each statement lets go of the interpreter once
+_GROUP: Final = 400  # rows of one statement: each statement lets go of the interpreter once
 _OPEN_DAYS: Final = 4  # files of days that are kept open
 _PRAGMAS: Final = (
     "page_size = 8192",
@@ -49,13 +49,14 @@ _INSERT: Final = {
     "postings": ("INSERT INTO postings VALUES", 4),
     "chunks": ("INSERT INTO chunks VALUES", 3),
 }
+# The columns of the rows are those of `change_tuple`.
 _CHANGE: Final = (
-    "UPDATE deliveries SET more = more || ? || CASE WHEN ? < rank THEN ',' || ?"
-    " WHEN ? > rank AND last <> n THEN ',' || last ELSE '' END,"
+    "UPDATE deliveries SET more = more || column1 || CASE WHEN column2 < rank THEN ',' || column4"
+    " WHEN column2 > rank AND last <> n THEN ',' || last ELSE '' END,"
     # Of the same rank is the same event again, of a round that was interrupted: its place is another one now.
-    " standing = CASE WHEN ? >= rank THEN ? ELSE standing END,"
-    " last = CASE WHEN ? >= rank THEN ? ELSE last END,"
-    " rank = max(rank, ?) WHERE id = ?"
+    " standing = CASE WHEN column2 >= rank THEN column3 ELSE standing END,"
+    " last = CASE WHEN column2 >= rank THEN column4 ELSE last END,"
+    " rank = max(rank, column2) FROM (VALUES {}) WHERE id = column5"
 )
 _VISIT: Final = f"INSERT INTO visits VALUES (?,?,?) ON CONFLICT DO UPDATE SET {EARLIER.format(least='min')}"
 _STATEMENT: Final = "INSERT OR REPLACE INTO statements VALUES (?,?,?)"
@@ -210,12 +211,8 @@ class SqliteWriter:
         # By id, as they stand in the file: each page is changed once. A sweep sees its queues in no order.
         changed = sorted((id_, row) for id_, row in rows if not row.fresh)
         if changed:
-            values = [
-                (more, rank, last, rank, rank, standing, rank, last, rank, own)  # in the order of `_CHANGE`
-                for more, rank, standing, last, own in (change_tuple(new, id_, row) for id_, row in changed)
-            ]
-            done = connection.executemany(_CHANGE, values)
-            if done.rowcount != len(changed):
+            done = _in_groups(connection, _CHANGE, 5, [change_tuple(new, id_, row) for id_, row in changed])
+            if done != len(changed):
                 fresh += [pair for pair in changed if not _has(connection, pair[0])]
         ids = {id_ for id_, _ in fresh}
         _insert(connection, "deliveries", [delivery_tuple(new, id_, row) for id_, row in fresh])
@@ -287,13 +284,20 @@ def _create(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
 
 def _insert(connection: sqlite3.Connection, table: str, rows: list[Any]) -> None:
     words, columns = _INSERT[table]
+    _in_groups(connection, f"{words} {{}}", columns, rows)
+
+
+def _in_groups(connection: sqlite3.Connection, statement: str, columns: int, rows: list[Any]) -> int:
+    """How many rows of the table were changed."""
     one = f"({','.join('?' * columns)})"
-    whole = len(rows) - len(rows) % _GROUP
+    whole, done = len(rows) - len(rows) % _GROUP, 0
     if whole:
-        statement = f"{words} {','.join([one] * _GROUP)}"
+        many = statement.format(",".join([one] * _GROUP))
         for at in range(0, whole, _GROUP):
-            connection.execute(statement, [value for row in rows[at : at + _GROUP] for value in row])
-    connection.executemany(f"{words} {one}", rows[whole:])
+            done += connection.execute(many, [value for row in rows[at : at + _GROUP] for value in row]).rowcount
+    if whole < len(rows):
+        done += connection.executemany(statement.format(one), rows[whole:]).rowcount
+    return done
 
 
 def _has(connection: sqlite3.Connection, id_: bytes) -> bool:

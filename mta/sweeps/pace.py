@@ -35,6 +35,11 @@ class Pace:
         self._round_over = asyncio.Event()  # of the calls that are under way now
         self.stopping = False
 
+    @property
+    def alone(self) -> bool:
+        """There is no other mail, as far as is known."""
+        return not self._live
+
     async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Return when more may be done in the lane; `meanwhile` is called now and then while the journal is behind."""
         now = self._now()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -29,6 +29,7 @@ from mta.timing.clock import boottime, wall_ms
 log = logging.getLogger(__name__)
 
 CHUNK: Final = 100  # deliveries a step
+_MOVES: Final = 2  # steps of a lane that are under way on an idle node, so that the server never waits for the next
 LEASE: Final = 10.0  # seconds after which another process takes the sweep of a dead one over
 _SAVE_EVERY: Final = 0.25
 _SAVE_TIME: Final = 0.001  # seconds of that for each sweep that is saved
@@ -231,9 +232,10 @@ class Sweeper:
                 await self._walk(lane, pause, self._held(lane, pause))
 
     async def _walk(self, lane: int, pause: str, pages: _Pages) -> None:
-        """Walk over all queues of a lane, or over the mail that one pause holds. Each page is asked for while the page
-        before it is moved. Steps are filled across pages and queues, so that short queues do not make short steps."""
+        """Walk over all queues of a lane, or over the mail that one pause holds. Each page is asked for while the pages
+        before it are moved. Steps are filled across pages and queues, so that short queues do not make short steps."""
         waits: list[WaitingDelivery] = []
+        moves: deque[asyncio.Task[None]] = deque()
         ahead = asyncio.ensure_future(anext(pages, None))
         try:
             while (page := await ahead) is not None:
@@ -241,12 +243,17 @@ class Sweeper:
                 self._seen += len(page)
                 waits += page
                 while len(waits) >= CHUNK:
-                    await self._move(lane, pause, _once(waits[:CHUNK]))
+                    while len(moves) >= (_MOVES if self._pace.alone else 1):
+                        await moves.popleft()
+                    moves.append(asyncio.create_task(self._move(lane, pause, _once(waits[:CHUNK]))))
                     del waits[:CHUNK]
                 self._pace.spend(len(page))
-            await self._move(lane, pause, _once(waits))
+            moves.append(asyncio.create_task(self._move(lane, pause, _once(waits))))
+            while moves:
+                await moves.popleft()
         finally:
-            await asyncio.gather(ahead, return_exceptions=True)  # an answer that is on its way is waited for
+            # Answers that are on their way are waited for.
+            await asyncio.gather(ahead, *moves, return_exceptions=True)
             await pages.aclose()
 
     async def _queued(self, lane: int, pools: Sequence[str]) -> _Pages:

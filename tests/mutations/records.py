@@ -59,8 +59,8 @@ HISTORY = (
     Mutation(
         "history: the newer change of a delivery wins",
         _SQLITE,
-        " last = CASE WHEN ? >= rank THEN ? ELSE last END",
-        " last = CASE WHEN ? >= 0 THEN ? ELSE last END",
+        " last = CASE WHEN column2 >= rank THEN column4 ELSE last END",
+        " last = CASE WHEN column2 >= 0 THEN column4 ELSE last END",
         _STORY + "[a_delivery_is_told_over_rounds_and_days]",
     ),
     Mutation(

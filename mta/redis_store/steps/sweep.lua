@@ -177,6 +177,7 @@ local function move(keys, argv)
   local room, gone_before = room_of(P .. 'released:' .. source, round, share)
   local sums, gone, ended, records, met, moved, stays = {}, {}, {}, {}, {}, 0, {}
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
+  local spared_until = {} -- by kind, as text: each number that is given to the server is made a text
   for _, group in ipairs(by_source(P, source, queues, ids, queue_of)) do
     local left, place, domain = {}, nil, nil
     local scores = redis.call('ZMSCORE', group.key, unpack(group.members))
@@ -191,7 +192,8 @@ local function move(keys, argv)
         place, domain = unpack(queues[queue_of[i]])
         if how == 'intercept' then
           if spare_ms > 0 and not (cancels and redis.call('HEXISTS', P .. 'cancels', id) == 1) then
-            push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, place, domain))
+            spared_until[kind] = spared_until[kind] or string.format('%.0f', now + spare_ms)
+            push(spares, rule, spared_until[kind], spared_member(id, 'queued', uncertain, place, domain))
           else
             gone[#gone + 1] = id
           end
