@@ -17,8 +17,6 @@ import pytest
 from tests.support.node import Node, running, until
 from tests.support.valkey import SAFE, Valkey, free_port
 
-pytestmark = pytest.mark.usefixtures("as_users_start_it")
-
 SECRET = "hunter2/and@more"  # with what a parser takes for the end of a host
 ENCODED = "hunter2%2Fand%40more"
 
@@ -52,6 +50,7 @@ def _ping(valkey: Valkey) -> bytes:
         ),
     ],
 )
+@pytest.mark.usefixtures("as_users_start_it")
 def test_r1_a_password_in_the_url_is_shown_nowhere(guarded: Valkey, tmp_path: Path, url: str, shown: str) -> None:
     settings = tmp_path / "floodgate.toml"
     url, shown = (text.replace("PORT", str(guarded.port)) for text in (url, shown))
