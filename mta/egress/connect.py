@@ -13,7 +13,7 @@ from mta.egress.path_room import PathRoom, PathShare
 from mta.egress.sending_ips import SendingIps, Source
 from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slot, Slots
-from mta.egress.targets import NOWHERE, Onward, Target, find_targets, fixed_targets
+from mta.egress.targets import NO_TARGETS, NOWHERE, Onward, Target, Targets, find_targets, fixed_targets
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Origin, Verdict
 from mta.model.phases import Phase
@@ -29,8 +29,8 @@ _KNOWN_FOR = 60.0  # seconds for which a domain may use connections to the hosts
 _MOST_KNOWN = 20_000
 _UNUSED_FOR = 2.0  # seconds for which one connection may use the result of a search
 
-_Searched = tuple[float, list[Target] | Trouble, StsPolicy | None]
-_NOT_FOUND: Final[_Searched] = (float("-inf"), [], None)
+_Searched = tuple[float, Targets | Trouble, StsPolicy | None]
+_NOT_FOUND: Final[_Searched] = (float("-inf"), NO_TARGETS, None)
 
 Greeted = Callable[[], Awaitable[None]]
 
@@ -76,10 +76,10 @@ class Connector:
         self._ips = ips
         self._dead = dead
         self._paths = paths
-        self._fixed: dict[Route, Sequence[Target]] = {}  # of routes whose host is an address
+        self._fixed: dict[Route, Targets] = {}  # of routes whose host is an address
         # Searches whose result no connection has used: until when it may be used (loop time), and the result.
         self._unused: dict[tuple[str, Route], _Searched] = {}
-        self._known: dict[str, tuple[float, Sequence[Target]]] = {}  # domain -> until when (loop time), its targets
+        self._known: dict[str, tuple[float, Targets]] = {}  # domain -> until when (loop time), its targets
 
     async def connect(
         self, queue: QueueKey, slot: Slot, attempt: Attempt, greeted: Greeted, onward: Onward = NOWHERE
@@ -113,7 +113,7 @@ class Connector:
             targets, policy = await self._search(queue.domain, route)
         if isinstance(targets, Trouble):
             return targets._replace(route=route.name)
-        return await self._connect_first(queue, targets, policy, slot, attempt, greeted)
+        return await self._connect_first(queue, targets.in_order, policy, slot, attempt, greeted)
 
     async def find_shared(self, domain: str) -> None:
         """Look for the hosts whose connections the domain may share with others: those of its first route. A domain
@@ -132,21 +132,25 @@ class Connector:
             self._known.clear()
         self._known[domain] = now + _KNOWN_FOR, found
 
-    async def _search(self, domain: str, route: Route) -> tuple[list[Target] | Trouble, StsPolicy | None]:
+    async def _search(self, domain: str, route: Route) -> tuple[Targets | Trouble, StsPolicy | None]:
         """The addresses of the domain by this route, and its MTA-STS policy."""
         finding = find_targets(domain, route, self._delivery.mx_port, self._listeners, self._resolver)
         if self._tls.is_at_hand(domain, route):  # no tasks are needed
             return await finding, await self._tls.policy(domain, route)
         return await asyncio.gather(finding, self._tls.policy(domain, route))
 
-    def known_targets(self, domain: str) -> Sequence[Target]:
-        """Those whose connections the domain may share: found lately, or such as need no search; () = none."""
+    def shared_targets(self, domain: str) -> Sequence[Target]:
+        """Those whose connections the domain may share: of the best preference (RFC 5321 5.1), found lately or such as
+        need no search; () = none. The same object while they are the same."""
+        return self._known_targets(domain).first
+
+    def _known_targets(self, domain: str) -> Targets:
         known = self._known.get(domain)
         if known is not None and known[0] > self._loop.time():
             return known[1]
         route = self._routes.of(domain)[0]
         if route.address is None:
-            return ()
+            return NO_TARGETS
         fixed = self._fixed.get(route)
         if fixed is None:
             fixed = self._fixed[route] = fixed_targets(route, self._listeners)
@@ -154,7 +158,7 @@ class Connector:
 
     def onward(self, domain: str, target: Target) -> Onward:
         """Where mail of the domain goes that the host of one of its targets does not take now."""
-        targets = self.known_targets(domain)
+        targets = self._known_targets(domain).in_order
         rest = targets[targets.index(target) + 1 :] if target in targets else ()
         left = tuple(other for other in rest if other.host != target.host)
         return Onward(left, self._routes.of(domain)[1:])

@@ -82,7 +82,7 @@ class Egress:
             end,
             self._permits,
             LastLook(rules, end, self._permits, self._second_look, delivery.dot_hold),
-            SharedConnections(connector.known_targets),
+            SharedConnections(connector.shared_targets),
         )
         self._outlets: dict[QueueKey, Outlet] = {}
         self._leaving: list[Outlet] = []  # of plans that hold no more; they end what has begun

@@ -1,5 +1,6 @@
 """The addresses of a destination: those of its route, or of the hosts that DNS names, in the order to try them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mta.model.errors import BadValue
@@ -20,6 +21,18 @@ class Target(NamedTuple):
     route: Route = MX
 
 
+class Targets(NamedTuple):
+    """The addresses of a destination."""
+
+    in_order: Sequence[Target]  # in which they are tried
+    first: Sequence[Target]  # those of the best preference
+
+
+def _alike(targets: Sequence[Target]) -> Targets:
+    """No preference tells them apart."""
+    return Targets(targets, targets)
+
+
 class Onward(NamedTuple):
     """Where mail goes that a host does not take now."""
 
@@ -35,12 +48,13 @@ class Onward(NamedTuple):
         return "" if address is None else address.host
 
 
+NO_TARGETS = Targets((), ())
 NOWHERE = Onward()
 
 
 async def find_targets(
     domain: str, route: Route, mx_port: int, own: tuple[Address, ...], resolver: Resolver
-) -> list[Target] | Trouble:
+) -> Targets | Trouble:
     """The addresses of at most 5 hosts, 2 for each; Trouble if there is none."""
     if route.address is not None:
         return await _routed(route, route.address, own, resolver)
@@ -52,13 +66,11 @@ async def find_targets(
         refused = why_refused(literal, mx_port, own)
         if refused is not None:
             return unroutable(f"{domain} is {refused.words}", refused.enhanced, temporary=False)
-        return [Target(literal, literal, mx_port)]
+        return _alike([Target(literal, literal, mx_port)])
     return await _by_mx(domain, mx_port, own, resolver)
 
 
-async def _routed(
-    route: Route, address: Address, own: tuple[Address, ...], resolver: Resolver
-) -> list[Target] | Trouble:
+async def _routed(route: Route, address: Address, own: tuple[Address, ...], resolver: Resolver) -> Targets | Trouble:
     """The addresses of a configured route. Any address is allowed but those of this node's listeners; trouble is
     temporary."""
     if is_address(address.host):
@@ -71,24 +83,25 @@ async def _routed(
     usable = [ip for ip in ips if not is_own(ip, address.port, own)]
     if not usable:
         return unroutable(f"route {route.name} is this node itself: a mail loop", "4.4.6", temporary=True)
-    return [_target(address.host, ip, address.port, route) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]]
+    return _alike([_target(address.host, ip, address.port, route) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]])
 
 
-def fixed_targets(route: Route, own: tuple[Address, ...]) -> tuple[Target, ...]:
-    """The address of a route that names one; () = the route has a host name or none, or names this node itself."""
+def fixed_targets(route: Route, own: tuple[Address, ...]) -> Targets:
+    """The address of a route that names one; none = the route has a host name or none, or names this node itself."""
     address = route.address
     if address is None or not is_address(address.host) or is_own(address.host, address.port, own):
-        return ()
-    return (_target(address.host, address.host, address.port, route),)
+        return NO_TARGETS
+    return _alike([_target(address.host, address.host, address.port, route)])
 
 
-async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Resolver) -> list[Target] | Trouble:
+async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Resolver) -> Targets | Trouble:
     answer = await resolver.mx(domain)
     if not answer.hosts:
         return unroutable(answer.failure, answer.enhanced or "5.4.4", answer.temporary)
     targets: list[Target] = []
     troubles: list[Trouble] = []
-    for host in answer.hosts[:MOST_HOSTS]:
+    equal = 0
+    for number, host in enumerate(answer.hosts[:MOST_HOSTS]):
         found = await resolver.addresses(host)
         if not found.addresses:
             enhanced = "4.4.3" if found.temporary else "5.1.2" if host == domain else "5.4.4"
@@ -104,8 +117,10 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
         if not usable and any(is_own(ip, port, own) for ip in found.addresses):
             break  # this node is an MX of the domain: hosts of lower preference would send the mail back (RFC 5321 5.1)
         targets += [_target(host, ip, port) for ip in usable[:MOST_ADDRESSES]]
+        if number < answer.first or not equal:  # those of the best preference may have no usable address
+            equal = len(targets)
     if targets:
-        return targets
+        return Targets(targets, targets[:equal])
     return next((trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY), troubles[-1])
 
 

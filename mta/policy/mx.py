@@ -29,6 +29,7 @@ class Hosts(NamedTuple):
     failure: str = ""
     temporary: bool = False
     enhanced: str = ""
+    first: int = 1  # so many of them have the best preference
 
 
 def choose_hosts(domain: str, records: Sequence[MxRecord], shuffle: Callable[[list[Any]], None]) -> Hosts:
@@ -44,7 +45,8 @@ def choose_hosts(domain: str, records: Sequence[MxRecord], shuffle: Callable[[li
     shuffle(usable)
     usable.sort(key=lambda record: record.preference)
     hosts = dict.fromkeys(record.host.rstrip(".").lower() for record in usable)
-    return Hosts(tuple(hosts)[:MOST_HOSTS])
+    best = {record.host.rstrip(".").lower() for record in usable if record.preference == usable[0].preference}
+    return Hosts(tuple(hosts)[:MOST_HOSTS], first=min(len(best), MOST_HOSTS))
 
 
 def literal_address(domain: str) -> str | None:

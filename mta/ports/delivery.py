@@ -202,6 +202,7 @@ class MxAnswer(NamedTuple):
     failure: str = ""  # a person's words; "" = hosts are given
     temporary: bool = False
     enhanced: str = ""  # 5.1.10 null MX, 5.1.2 no such domain, 4.4.3 DNS trouble, ...
+    first: int = 1  # so many of the hosts have the best preference
 
 
 class Resolver(Protocol):

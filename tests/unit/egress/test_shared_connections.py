@@ -1,8 +1,11 @@
 import gc
 import weakref
 
+import pytest
+
 from mta.model.destination_settings import DomainSettings, SiteSettings
 from mta.model.outcomes import ReturnReason, Verdict
+from mta.ports.delivery import AddressAnswer, MxAnswer
 from tests.support.egress_rig import Rig
 from tests.support.eventually import eventually
 from tests.support.sink import HOLD, Sink
@@ -44,6 +47,23 @@ async def test_a_queue_hands_its_connection_on_after_a_turn_while_others_wait_fo
         order = [message.recipients[0] for message in sink.taken]
         assert order.index("a@small.test") <= 12
         assert sink.most_open == 1
+
+
+@pytest.mark.parametrize(("first", "used"), [(1, "mx1.test"), (2, "mx2.test")])
+async def test_a_connection_to_a_host_of_lower_preference_is_not_used_before_the_better_host_was_tried_c100(
+    first: int, used: str
+) -> None:
+    """A connection to mx2 is idle; the domain prefers mx1, or holds both for equal."""
+    async with Sink("127.0.0.2") as one, Sink("127.0.0.3", one.port) as two, Rig(mx_port=one.port) as rig:
+        rig.resolver.hosts["other.test"] = MxAnswer(("mx2.test",))
+        rig.resolver.hosts["example.com"] = MxAnswer(("mx1.test", "mx2.test"), first=first)
+        rig.resolver.ips["mx1.test"] = AddressAnswer(("127.0.0.2",))
+        rig.resolver.ips["mx2.test"] = AddressAnswer(("127.0.0.3",))
+        rig.send("a@other.test")
+        await rig.settle.until(1)
+        rig.send("a@example.com")
+        await rig.settle.until(2)
+        assert (rig.settle.by_recipient()["a@example.com"].mx, one.connections, two.connections) == (used, 2 - first, 1)
 
 
 async def test_the_slot_of_an_idle_connection_goes_to_another_domain_of_the_site() -> None:

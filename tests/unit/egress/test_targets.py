@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from mta.egress.sending_ips import SendingIps, Source
-from mta.egress.targets import Target, find_targets
+from mta.egress.targets import Target, Targets, find_targets
 from mta.model.outcomes import Verdict
 from mta.model.settings import Address, DeliverySettings, NodeSettings, PoolSettings, Settings
 from mta.policy.failures import Trouble
@@ -27,7 +27,8 @@ def resolver() -> FakeResolver:
 
 async def find(resolver: FakeResolver, domain: str, **delivery: object) -> list[Target] | Trouble:
     (route,) = Routes(DeliverySettings(**delivery), {}).of(domain)  # type: ignore[arg-type]
-    return await find_targets(domain, route, 25, OWN, resolver)
+    found = await find_targets(domain, route, 25, OWN, resolver)
+    return found.in_order if isinstance(found, Targets) else found
 
 
 async def test_two_addresses_of_each_host_c100(resolver: FakeResolver) -> None:

@@ -28,6 +28,12 @@ def test_equal_preferences_are_shuffled_c100() -> None:
     assert max(seen.values()) < 150
 
 
+def test_those_of_the_best_preference_are_counted() -> None:
+    records = [MxRecord(10, "a.test"), MxRecord(20, "b.test"), MxRecord(10, "c.test"), MxRecord(10, "A.test.")]
+    found = choose_hosts("example.com", records, lambda _: None)
+    assert (found.hosts, found.first) == (("a.test", "c.test", "b.test"), 2)
+
+
 def test_no_mx_means_the_domain_itself() -> None:
     assert hosts() == ("example.com",)
 
