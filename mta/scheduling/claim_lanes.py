@@ -19,6 +19,7 @@ class ClaimLane:
         "alarm",
         "backoff",
         "blocked",
+        "checked",
         "look",
         "looked",
         "looked_blocked",
@@ -35,6 +36,7 @@ class ClaimLane:
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
         self.looked = self.looked_deep = self.looked_blocked = 0.0
+        self.checked = 0.0  # when the room of all queues was asked for; between, not that of those that wait to be told
         self.blocked: dict[QueueShare, float] = {}  # queue -> since when it is due and has no room
         self.backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
 
@@ -63,4 +65,5 @@ class ClaimLanes:
     def ring_all(self) -> None:
         """Something else than a queue has changed: each lane goes on with what it knows."""
         for lane in self._lanes:
+            lane.checked = 0.0
             lane.alarm.ring()

@@ -29,7 +29,9 @@ _BATCH = 100
 _MOST_BYTES = 4 * 1024 * 1024
 _TICK = 1.0
 _GATHER = 0.002  # mail that becomes due within this time after a wake-up is claimed with it
-_PACE = 0.02  # looks of a lane that is woken all the time come that far apart: each finds more
+# Looks of a lane that is woken all the time come that far apart: each finds more. With many queues each costs more.
+_PACE, _PACE_A_QUEUE, _LONGEST_PACE = 0.02, 0.0002, 0.1
+_CHECK_EVERY = 0.25  # seconds after which a lane asks for the room of queues, too, of which it waits to be told
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
 _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
@@ -124,11 +126,11 @@ class Dispatcher:
                 pause = lane.backoff.failed()
                 lane.look = True
             if pause > 0 and not self._draining:
-                if not await lane.alarm.sleep(pause):
+                if not await lane.alarm.sleep(pause) and (pause >= _TICK or self._may_look(lane) <= 0):
                     lane.look = True
                 if lane.woken:
                     lane.woken = False
-                    await asyncio.sleep(max(_GATHER, lane.looked + _PACE - time.monotonic()))
+                    await asyncio.sleep(max(_GATHER, self._may_look(lane)))
             else:
                 await asyncio.sleep(0)
 
@@ -140,10 +142,12 @@ class Dispatcher:
         looked = lane.look or time.monotonic() - lane.looked > _TICK  # the agenda shows little of the future
         if looked:
             await self._look(lane)
-        wants = lane.view.wants(self._clock(), self._free, _BATCH)
+        wants = lane.view.wants(self._clock(), self._room_of(lane), _BATCH)
         if wants:
             for queue, _, share in wants:
-                lane.blocked.pop(QueueShare(queue, share), None)
+                of = QueueShare(queue, share)
+                lane.blocked.pop(of, None)
+                self._room.leave(of, lane)
             return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
         self._wait_for_room(lane)
         if lane.blocked:
@@ -151,9 +155,33 @@ class Dispatcher:
         if not lane.view.forgot or looked:
             return self._until(lane)
         if lane.view.whole:
-            return min(_PACE, self._until(lane))  # and then look: when it is due next is not known
+            # And then look: when it is due next is not known.
+            return max(0.001, min(self._may_look(lane), self._until(lane)))
         lane.look = True  # others stood behind the page
         return 0.0
+
+    def _room_of(self, lane: ClaimLane) -> Callable[[QueueKey, str], int]:
+        """How many more deliveries of a queue's share the lane may claim. The lane waits to be told of room for a queue
+        that has none, and asks for it again now and then only."""
+        now, awaited = time.monotonic(), self._room.is_awaited
+        anew = now - lane.checked >= _CHECK_EVERY
+        if anew:
+            lane.checked = now
+
+        def room(queue: QueueKey, share: str) -> int:
+            if not anew and awaited(queue, share, lane):
+                return 0
+            free = self._free(queue, share)
+            if free <= 0:
+                self._room.wait(QueueShare(queue, share), lane)
+            return free
+
+        return room
+
+    def _may_look(self, lane: ClaimLane) -> float:
+        """Seconds until the agenda should be read again at the earliest."""
+        pace = min(_LONGEST_PACE, _PACE + _PACE_A_QUEUE * len(lane.view))
+        return lane.looked + pace - time.monotonic()
 
     def _until(self, lane: ClaimLane) -> float:
         soonest = lane.view.soonest(self._clock())
@@ -164,6 +192,8 @@ class Dispatcher:
         for of in lane.view.ready(self._clock()):
             lane.blocked[of] = before.get(of, now)
             self._room.wait(of, lane)
+        for of in before.keys() - lane.blocked.keys():
+            self._room.leave(of, lane)
 
     async def _expire_blocked(self, lane: ClaimLane) -> None:
         """Mail expires although its queue gets no room: claim some of it, and put back what has time left. It goes to

@@ -23,6 +23,10 @@ class LaneView:
         self.forgot = False  # a queue was emptied since the last look: when it is due next is not known
         self.whole = True  # the last look showed every queue that there is
 
+    def __len__(self) -> int:
+        """The number of queues that are known, each counted once a share."""
+        return sum(map(len, self._due.values()))
+
     def clear(self) -> None:
         self._due.clear()
 

@@ -3,12 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from mta.model.mail import QueueKey, QueueShare
 from mta.policy.turns import Turns
 from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
 
 _RIPEN, _RIPE = 0.003, 32  # a lane is woken when there is this much room, or after so many seconds with less
+_NOBODY: Final = deque[ClaimLane]()
 
 
 class QueueRoom:
@@ -50,6 +52,21 @@ class QueueRoom:
         if lane not in lanes:
             lanes.append(lane)
 
+    def leave(self, of: QueueShare, lane: ClaimLane) -> None:
+        """The lane waits no longer: it has claimed, or has no such work any more."""
+        shares = self._waiting.get(of.queue)
+        if shares is not None and lane in (lanes := shares.get(of.share, _NOBODY)):
+            lanes.remove(lane)
+            if not lanes:
+                del shares[of.share]
+                if not shares:
+                    del self._waiting[of.queue]
+
+    def is_awaited(self, queue: QueueKey, share: str, lane: ClaimLane) -> bool:
+        """Whether the lane waits to be told of room for that share of the queue."""
+        shares = self._waiting.get(queue)
+        return shares is not None and lane in shares.get(share, _NOBODY)
+
     def room_for(self, queue: QueueKey, room: Callable[[], int]) -> None:
         if queue not in self._waiting or self._closed:
             return
@@ -77,13 +94,8 @@ class QueueRoom:
             return
         lane = shares[self._turn(queue, shares)][0]
         # It waits anew for what the room is not enough for.
-        for share, lanes in list(shares.items()):
-            if lane in lanes:
-                lanes.remove(lane)
-                if not lanes:
-                    del shares[share]
-        if not shares:
-            del self._waiting[queue]
+        for share in list(shares):
+            self.leave(QueueShare(queue, share), lane)
         lane.alarm.ring()
 
     def _turn(self, queue: QueueKey, shares: Iterable[str]) -> str:
