@@ -55,8 +55,8 @@ class Rows:
     def page(self, wanted: RowFilter, limit: int, cursor: str) -> RowPage:
         """See ports.history.History.rows."""
         with self._database.control() as control:
+            as_of = known_until(control)  # first: a round that is written meanwhile may be left out
             at = parse_cursor(cursor) if cursor else RowCursor(_head(control), _ABOVE_ALL, _ABOVE_ALL)
-            as_of = known_until(control)
             days = _days(control, wanted, at.day)
             domains = _domains(control, wanted.site)
         limit = max(1, min(limit, MOST_ROWS))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from mta.history import rows
 from mta.history.files import SqliteFiles
 from mta.history.reader import HistoryReader
 from mta.history.sqlite_history import SqliteHistory
@@ -14,6 +16,7 @@ from mta.history.sqlite_writer import SqliteWriter
 from mta.model.errors import HistoryAway
 from mta.model.events import EventType
 from mta.model.status import Status
+from mta.ports.history import RowFilter
 from mta.ports.history_writer import DAY_MS
 from tests.support import history_contract as contract
 from tests.support.history_rounds import NOW, Book, Lane, a_delivery, accepted, later
@@ -45,6 +48,26 @@ def test_an_old_day_is_dropped_unless_mail_of_it_lives(tmp_path: pathlib.Path, r
     now = [NOW]
     writer = SqliteWriter(str(tmp_path / "history"), 2 * DAY_MS / 1000, clock=lambda: now[0])
     contract.an_old_day_is_dropped_unless_mail_of_it_lives(writer, reader, now)
+    writer.close()
+
+
+def test_a_page_has_every_event_up_to_the_time_that_it_says_though_a_round_is_written_meanwhile(
+    tmp_path: pathlib.Path, reader: SqliteHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SqliteWriter(str(tmp_path / "history"), 86400.0)
+    book, lane = Book(writer), Lane()
+    book.write(lane.entry(accepted(a_delivery(), "first@a.test")), known=NOW)
+    head_of = rows._head
+
+    def head(control: Connection) -> int:
+        found = head_of(control)
+        book.write(lane.entry(accepted(a_delivery(NOW + 5), "second@a.test", NOW + 5)), known=NOW + 10)
+        return found
+
+    monkeypatch.setattr(rows, "_head", head)
+    page = contract.ask(reader, lambda history: history.rows(RowFilter(), 10))
+    told = [row.last.recipient for row in page.rows]
+    assert (told, page.as_of) == (["first@a.test"], NOW)
     writer.close()
 
 
