@@ -41,7 +41,7 @@ _PRAGMAS: Final = (
     "journal_mode = WAL",
     "synchronous = FULL",  # the spool lets go of a round once it is written
     "busy_timeout = 5000",
-    "wal_autocheckpoint = 2000",
+    "wal_autocheckpoint = 8000",  # pages: a sweep changes the same ones in each round
     "cache_size = -16384",  # KiB: pages that do not fit are written to the log again and again within a round
 )
 _INSERT: Final = {
