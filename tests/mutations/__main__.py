@@ -25,6 +25,7 @@ from tests.support.sources import ROOT
 _COPIED = ("mta", "control_api", "bench", "config", "tests", "pyproject.toml")
 _LIMIT = 120.0  # seconds for one test
 _ENDING = 30.0  # seconds that an interrupted one has to stop what it started
+_PATIENCE = "20"  # seconds that a test waits for a condition: here most of them wait for what does not come
 _JOBS = os.cpu_count() or 1
 
 
@@ -87,7 +88,7 @@ def _passes(tree: pathlib.Path, tests: Iterable[str], limit: float, show: bool =
         words,
         cwd=tree,
         # No new bytecode: a line may be damaged and mended within the second that tells old bytecode from new.
-        env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "PATIENCE": _PATIENCE},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

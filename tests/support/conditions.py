@@ -3,10 +3,14 @@
 import ast
 import inspect
 import linecache
+import os
 import reprlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+# Seconds that a wait lasts at most: no bound of speed, since a busy machine may need them. A run of tests of which most
+# are to fail has less patience.
+PATIENCE: Final = float(os.environ.get("PATIENCE", "60"))
 _MOST: Final = 2000  # characters of a value
 _SHORT: Final = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 6, 500, 500

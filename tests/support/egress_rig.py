@@ -21,6 +21,7 @@ from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import AddressAnswer, ConnectionShare, MxAnswer, TextAnswer
 from mta.ports.rules import Rules
+from tests.support.conditions import PATIENCE
 
 
 class FakeSettle:
@@ -41,7 +42,7 @@ class FakeSettle:
     def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
         self.escapes.append(claimed)
 
-    async def until(self, count: int, within: float = 60.0) -> list[Outcome]:
+    async def until(self, count: int, within: float = PATIENCE) -> list[Outcome]:
         async def wait() -> None:
             while len(self.outcomes) < count:
                 self._event.clear()

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from mta.model.errors import StoreAway
-from tests.support.conditions import told
+from tests.support.conditions import PATIENCE, told
 from tests.support.node import pause_before_next_look
 
 
-async def eventually(holds: Callable[[], Any], within: float = 60.0, *, least: float = 0.01) -> Any:
+async def eventually(holds: Callable[[], Any], within: float = PATIENCE, *, least: float = 0.01) -> Any:
     """Ask until the answer, which may be awaited, is true; the answer. A store that is away has no answer yet.
 
-    `within` is no bound of speed: a busy machine may need it. `least`: seconds between two looks, at first.
+    `least`: seconds between two looks, at first.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()

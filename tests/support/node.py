@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 import psutil
 
 from tests.support.command_forks import Fork
-from tests.support.conditions import told
+from tests.support.conditions import PATIENCE, told
 
 TOKEN = "test-token-of-the-suite"
 NODES: "weakref.WeakSet[Node]" = weakref.WeakSet()  # those that a test, or a fixture around it, has not given up
@@ -205,11 +205,8 @@ def running(*things: Any) -> Iterator[None]:
         yield
 
 
-def until(holds: Callable[[], Any], timeout: float = 60.0, what: str | Callable[[], str] = "") -> Any:
-    """Ask until the answer is true; the answer. `what` says what failed, or is called to say it.
-
-    The time is no bound of speed: a busy machine may need it.
-    """
+def until(holds: Callable[[], Any], timeout: float = PATIENCE, what: str | Callable[[], str] = "") -> Any:
+    """Ask until the answer is true; the answer. `what` says what failed, or is called to say it."""
     begun = asked = time.monotonic()
     while True:
         found = holds()

@@ -135,5 +135,5 @@ class FakeDeliver:
         assert self.left[deliveries[0].queue] >= -beyond, "more than there was room for"
 
 
-async def until(condition, seconds=60.0):
-    await eventually(condition, seconds, least=0.001)
+async def until(condition):
+    await eventually(condition, least=0.001)

@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from tests.support.conditions import shown, told
+from tests.support.conditions import PATIENCE, shown, told
 
 DROP = "drop"  # close without a reply
 RESET = "reset"  # close with RST
@@ -86,7 +86,7 @@ class Sink:
         for session in list(self._sessions):
             session.cut()
 
-    async def until(self, condition: Callable[["Sink"], bool], within: float = 60.0) -> None:
+    async def until(self, condition: Callable[["Sink"], bool], within: float = PATIENCE) -> None:
         """Wait until the condition holds; asked again whenever something happened here."""
 
         async def wait() -> None:
