@@ -74,7 +74,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and support is not None:
         load = " ".join(f"{figure:.1f}" for figure in os.getloadavg())
         for node in sorted(support.NODES, key=lambda node: node.name):
-            if node.process is not None:
+            if node.process is not None or node.test == item.nodeid:
                 report.sections.append((f"node {node.name} of {node.folder}, load {load}", node.last_lines()))
     return report
 

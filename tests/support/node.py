@@ -59,12 +59,14 @@ class Node:
         self.build: pathlib.Path | None = None  # another copy of the program, None: this one
         self.process: Fork | subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
+        self.test = ""  # in which it was started
         self._out: IO[bytes]
         self._read = LogRead()
         NODES.add(self)
 
     def start(self, timeout: float = 60.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.test = test_of_now()
         environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
         if self.build is not None:
             environ |= {"PYTHONPATH": str(self.build)}
@@ -188,6 +190,11 @@ class Node:
         self.process = None
         self._out.close()
         return status
+
+
+def test_of_now() -> str:
+    """The id of the test that runs, "" = none."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
 
 
 def module_of(process: psutil.Process) -> str:
