@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,8 @@ def test_a_node_goes_on_where_the_process_of_another_stood_still(tmp_path: Path)
         stack.callback(server.remove)
         server.start()
         sink, valkey = SinkThread(), Valkey(tmp_path / "valkey")
-        receiver = WebhookReceiver(lambda hook: Reply(wait=0.02))
+        slow = threading.Event()
+        receiver = WebhookReceiver(lambda hook: Reply(wait=2.0 if slow.is_set() else 0.02))
         for one in (sink, valkey, receiver):
             stack.enter_context(running(one))
         sets = {
@@ -49,7 +51,10 @@ def test_a_node_goes_on_where_the_process_of_another_stood_still(tmp_path: Path)
         sender.start()
         until(lambda: len(receiver.told("two")) >= 50, what="the first events are told")
         frozen = _serving(first)
+        slow.set()  # so that it has nothing to write for a moment
+        until(lambda: not any(_writes(server) for _ in range(5)), what="it writes nothing")
         frozen.suspend()
+        slow.clear()
         sender.join()
         until(lambda: len({record["id"] for record in receiver.told("two")}) == MESSAGES, what="all of them are told")
         until(lambda: second.call("GET", path)[1]["node"] == "n2", what="n2 serves it")
@@ -61,6 +66,17 @@ def test_a_node_goes_on_where_the_process_of_another_stood_still(tmp_path: Path)
         until(lambda: "is served by another process now" in first.errors(), what="n1 notices")
         assert [one["recipient"] for one in receiver.told("two")].count("last@two.test") == 1
         until(lambda: second.call("GET", path)[1]["node"] == "n2", what="n2 serves it still")
+
+
+def _writes(server: Postgres) -> bool:
+    """Whether a process that serves webhooks is writing, as seen after a moment. One that stands still within a
+    transaction keeps its locks until its supervisor kills it."""
+    import psycopg
+
+    time.sleep(0.05)
+    asked = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'floodgate webhooks' AND xact_start IS NOT NULL"
+    with psycopg.connect(server.url, autocommit=True) as asking:
+        return asking.execute(asked).fetchone() is not None
 
 
 def _serving(node: Node) -> psutil.Process:
