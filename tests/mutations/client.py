@@ -75,6 +75,14 @@ CLIENT = (
         _T_TARGETS + "mx_that_cannot_be_used_never_falls_back_to_a_c100",
     ),
     Mutation(
+        "client: connections to hosts of lower preference are lent to nobody who has not tried the better ones (C-100)",
+        "mta/egress/targets.py",
+        "return Targets(targets, targets[:equal])",
+        "return Targets(targets, targets)",
+        "tests/unit/egress/test_shared_connections.py::test_"
+        "a_connection_to_a_host_of_lower_preference_is_not_used_before_the_better_host_was_tried_c100",
+    ),
+    Mutation(
         "client: a null MX does not lead to the domain itself (C-101)",
         "mta/policy/mx.py",
         "    if not real:\n        return Hosts((), f",
