@@ -12,7 +12,7 @@ from mta.content.template_bounds import Tag, line_of, tags_of
 from mta.content.template_growth import is_literal, is_name
 
 _FILTERS: Final = ("map", "sum")
-_CLOSING: Final = {")": "(", "]": "["}
+_CLOSING: Final = (")", "]")
 _TEXT: Final = re.compile(r"""(['"])([^'"\\\n]+)\1""")
 _NAME: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _FIX: Final = "give map and sum a list of the data and attribute='name', or write a loop"

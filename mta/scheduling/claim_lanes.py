@@ -36,7 +36,7 @@ class ClaimLane:
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
         self.looked = self.looked_deep = self.looked_blocked = 0.0
-        self.checked = 0.0  # when the room of all queues was asked for; between, not that of those that wait to be told
+        self.checked = 0.0  # when egress was last asked for the room of all queues, also of those it tells about
         self.blocked: dict[QueueShare, float] = {}  # queue -> since when it is due and has no room
         self.backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
 

@@ -31,7 +31,7 @@ _TICK = 1.0
 _GATHER = 0.002  # mail that becomes due within this time after a wake-up is claimed with it
 # Looks of a lane that is woken all the time come that far apart: each finds more. With many queues each costs more.
 _PACE, _PACE_A_QUEUE, _LONGEST_PACE = 0.02, 0.0002, 0.1
-_CHECK_EVERY = 0.25  # seconds after which a lane asks for the room of queues, too, of which it waits to be told
+_CHECK_EVERY = 0.25  # seconds from one time that a lane asks for room it waits to be told of to the next
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
 _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
