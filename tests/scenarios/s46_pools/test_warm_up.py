@@ -40,4 +40,5 @@ def test_mail_beyond_the_number_of_the_day_leaves_from_the_warm_ips(cluster: Any
     found = cluster.arrive("mixed.test", 40)
     assert 1 <= found["127.0.0.23"] <= 2
     assert found["127.0.0.24"] == 40 - found["127.0.0.23"]
-    assert not warming(cluster, "mixed", "mixed.test")["binds"]
+    limit = until(lambda: warming(cluster, "mixed", "mixed.test"), what="the API knows the pool")
+    assert not limit["binds"]
