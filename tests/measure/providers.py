@@ -137,7 +137,7 @@ def run(given: Given, root: Path, within: float = 90.0) -> dict[str, Any]:
         wait(over, within, lambda: waiting(node))
         ended = time.time()
         said, seen = statement(node), peers.account()
-        ends = read_ends(node)
+        ends = ends_in_log(node, given.messages)
         wrong = faults(given, said, seen, ends)
         to_plain = sum(site_of(number % given.domains).name == PLAIN for number in range(given.messages))
         kept = rate_of(seen[PLAIN]["mails"], began, sent) / (given.rate * to_plain / given.messages)
@@ -190,11 +190,22 @@ def figures(site: Site, seen: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def ends_in_log(node: Node, messages: int, within: float = 30.0) -> dict[int, str]:
+    """By the number of the message. The journal writes the log after the statement knows an end: waits for it, and
+    gives those that are there where it does not come."""
+    deadline = time.monotonic() + within
+    while len(found := read_ends(node)) < messages and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found
+
+
 def read_ends(node: Node) -> dict[int, str]:
-    """By the number of the message, once the log has all of them."""
+    """The ends that the log has so far. Its last line may be in the middle of being written."""
     found: dict[int, str] = {}
     with node.log.open("rb") as lines:
         for line in lines:
+            if not line.endswith(b"\n"):
+                break
             event = json.loads(line)
             if event["type"] in _ENDS:
                 number = int(event["recipient"].partition("@")[0][1:])
