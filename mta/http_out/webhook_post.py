@@ -20,17 +20,20 @@ log = logging.getLogger(__name__)
 _LARGEST: Final = 64 * 1024  # bytes of an answer after which the connection is closed
 _KEEP_ALIVE: Final = 30.0  # seconds
 _LONGEST: Final = 200  # characters of a failure
+_NAME_KEPT: Final = 1  # seconds for which the address of a name is used again; c-ares keeps it as its TTL says
 
 
 class WebhookPoster:
     """Fulfils ports.webhooks.Poster."""
 
-    def __init__(self, allow_networks: Sequence[str], timeout: float) -> None:
-        """`timeout`: seconds for a whole request."""
+    def __init__(self, allow_networks: Sequence[str], timeout: float, dns_servers: Sequence[str] = ()) -> None:
+        """`timeout`: seconds for a whole request. `dns_servers`: "ip" or "ip:port"; none = those of the system."""
         allow = [ipaddress.ip_network(network) for network in allow_networks]
         self._sockets = {scheme: GuardedSockets(allow, only_allowed=scheme != "https") for scheme in ("http", "https")}
         self._limit = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
         self._timeout = timeout
+        self._dns_servers = list(dns_servers)
+        self._names: aiohttp.AsyncResolver | None = None
         self._sessions: dict[str, aiohttp.ClientSession] = {}  # by scheme
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
@@ -59,13 +62,23 @@ class WebhookPoster:
     async def close(self) -> None:
         for session in self._sessions.values():
             await session.close()
+        if self._names is not None:
+            await self._names.close()
         await asyncio.sleep(0)
 
     def _session(self, scheme: str) -> aiohttp.ClientSession:
         """Without TLS a request goes to allowed addresses only."""
         session = self._sessions.get(scheme)
         if session is None:
-            connector = guarded(self._sockets[scheme], limit=0, keepalive_timeout=_KEEP_ALIVE)
+            if self._names is None:
+                self._names = aiohttp.AsyncResolver(nameservers=self._dns_servers)
+            connector = guarded(
+                self._sockets[scheme],
+                limit=0,
+                keepalive_timeout=_KEEP_ALIVE,
+                resolver=self._names,
+                ttl_dns_cache=_NAME_KEPT,
+            )
             session = self._sessions[scheme] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -223,7 +223,8 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 60.0
     dns_servers: Annotated[
-        tuple[str, ...], Meta(description='DNS servers, "ip" or "ip:port"; [] = the system\'s.')
+        tuple[str, ...],
+        Meta(description='DNS servers of mail and of webhooks, "ip" or "ip:port"; [] = the system\'s.'),
     ] = ()
     mx_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the hosts that MX records name.")] = 25
 

@@ -42,6 +42,20 @@ WEBHOOKS = (
         _T_POST + "a_name_that_means_another_address_at_each_look_reaches_none_that_is_refused",
     ),
     Mutation(
+        "webhooks: names are looked up at the servers that are set",
+        "mta/http_out/webhook_post.py",
+        "aiohttp.AsyncResolver(nameservers=self._dns_servers)",
+        "aiohttp.AsyncResolver()",
+        _T_POST + "names_are_looked_up_at_the_servers_that_are_set_and_in_the_hosts_file",
+    ),
+    Mutation(
+        "webhooks: an address is not used for longer than a second",
+        "mta/http_out/webhook_post.py",
+        "ttl_dns_cache=_NAME_KEPT",
+        "ttl_dns_cache=None",
+        _T_POST + "a13_a_name_that_rebinds_is_judged_at_each_connection",
+    ),
+    Mutation(
         "webhooks: IPv4 addresses inside IPv6 addresses",
         _ADDRESSES,
         "if address in _TRANSLATED:",

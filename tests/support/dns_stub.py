@@ -2,8 +2,10 @@
 
 import asyncio
 import ipaddress
+import itertools
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from typing import Self
 
 import dns.flags
@@ -41,6 +43,7 @@ class DnsStub:
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.ttls: dict[str, int] = {}
+        self.turns: dict[tuple[str, str], Iterator[str]] = {}
         self.rcodes: dict[str, str] = {}  # name -> "SERVFAIL", "REFUSED", ..., or DROP for silence
         self.garbled: set[str] = set()
         self.garbage: set[str] = set()  # names that are answered at once, by bytes that are no DNS message
@@ -59,6 +62,11 @@ class DnsStub:
 
     def a(self, name: str, *addresses: str, ttl: int = 300) -> None:
         self._put(name, "A", list(addresses), ttl)
+
+    def a_by_turns(self, name: str, *addresses: str) -> None:
+        """Each question is answered with the next of them, and no answer may be kept, as of a name that rebinds."""
+        self.a(name, *addresses, ttl=0)
+        self.turns[name, "A"] = itertools.cycle(addresses)
 
     def aaaa(self, name: str, *addresses: str, ttl: int = 300) -> None:
         self._put(name, "AAAA", list(addresses), ttl)
@@ -120,6 +128,8 @@ class DnsStub:
             ttl = self.ttls.get(name, 300)
             alias = self.records.get((name, "CNAME"))
             found = self.records.get((name, kind))
+            if turns := self.turns.get((name, kind)):
+                found = [next(turns)]
             if found:
                 response.answer.append(dns.rrset.from_text_list(name + ".", ttl, "IN", kind, found))
             if found or not alias:
@@ -145,4 +155,5 @@ class DnsStub:
 
     def _put(self, name: str, kind: str, values: list[str], ttl: int) -> None:
         self.records[name, kind] = values
+        self.turns.pop((name, kind), None)
         self.ttls[name] = ttl

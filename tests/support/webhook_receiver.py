@@ -49,8 +49,9 @@ Decide = Callable[[Hook], Reply]
 class WebhookReceiver:
     """Every request is kept before it is answered."""
 
-    def __init__(self, decide: Decide = lambda hook: Reply()) -> None:
+    def __init__(self, decide: Decide = lambda hook: Reply(), host: str = "127.0.0.1", port: int = 0) -> None:
         self.decide = decide
+        self._at = host, port
         self.hooks: list[Hook] = []
         self.answered: list[Hook] = []  # with 2xx
         self.most_at_once = 0
@@ -59,9 +60,13 @@ class WebhookReceiver:
         self._server: ThreadingHTTPServer | None = None
 
     @property
-    def url(self) -> str:
+    def port(self) -> int:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.server_port}/hook"
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._at[0]}:{self.port}/hook"
 
     def start(self) -> None:
         receiver = self
@@ -79,7 +84,7 @@ class WebhookReceiver:
             daemon_threads = True
             request_queue_size = 128
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(self._at, Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:

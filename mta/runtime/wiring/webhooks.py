@@ -56,7 +56,8 @@ def _poster(settings: Settings) -> Poster:
     """The client is imported where a request is to be sent."""
     from mta.http_out.webhook_post import WebhookPoster
 
-    return WebhookPoster(settings.webhooks.allow_networks, settings.webhooks.timeout)
+    webhooks = settings.webhooks
+    return WebhookPoster(webhooks.allow_networks, webhooks.timeout, settings.delivery.dns_servers)
 
 
 def _state(settings: Settings) -> WebhookState:

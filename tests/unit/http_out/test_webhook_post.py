@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from email.utils import formatdate
 from typing import Any
 
@@ -15,6 +15,7 @@ from mta.http_out.webhook_post import WebhookPoster
 from mta.policy.public_addresses import is_public, is_within
 from mta.ports.webhooks import PostAnswer
 from tests.support.certificates import Authority
+from tests.support.dns_stub import DnsStub
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -53,8 +54,8 @@ class Server:
         self._serve = serve
         self._server: asyncio.Server | None = None
 
-    async def start(self, **options: Any) -> None:
-        self._server = await asyncio.start_server(self._count, "127.0.0.1", 0, **options)
+    async def start(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> None:
+        self._server = await asyncio.start_server(self._count, host, port, **options)
 
     async def _count(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -90,8 +91,8 @@ def says(answer: bytes) -> Serve:
 async def open_poster() -> AsyncIterator[Callable[..., WebhookPoster]]:
     made: list[WebhookPoster] = []
 
-    def make(*networks: str, timeout: float = 5.0) -> WebhookPoster:
-        made.append(WebhookPoster(networks, timeout))
+    def make(*networks: str, timeout: float = 5.0, dns: Sequence[str] = ()) -> WebhookPoster:
+        made.append(WebhookPoster(networks, timeout, dns))
         return made[-1]
 
     yield make
@@ -215,6 +216,40 @@ async def test_a_name_that_nobody_knows_fails_as_one_inside_does(
     caplog.set_level("INFO")
     assert (await open_poster().post("https://vm/", b"{}", {})).failure == "the name has no public address"
     assert "Name or service not known" in caplog.text
+
+
+async def test_names_are_looked_up_at_the_servers_that_are_set_and_in_the_hosts_file(open_poster: Open) -> None:
+    server = Server(says(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    await server.start()
+    async with DnsStub() as dns:
+        dns.a("hooks.test", "127.0.0.1")
+        poster = open_poster("127.0.0.0/8", dns=[dns.address])
+        for name in ("hooks.test", "localhost"):
+            assert (await poster.post(f"http://{name}:{server.port}/", b"{}", {})).status == 204, name
+        found = await poster.post(f"http://other.test:{server.port}/", b"{}", {})
+        assert found.failure == "the name has no address in webhooks.allow_networks, which http:// needs"
+        assert {name for name, _ in dns.asked} == {"hooks.test", "other.test"}
+    await server.stop()
+
+
+@pytest.mark.parametrize("inside_first", [False, True])
+async def test_a13_a_name_that_rebinds_is_judged_at_each_connection(open_poster: Open, inside_first: bool) -> None:
+    allowed, inside = Server(says(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")), Server(says(b""))
+    await allowed.start()
+    await inside.start("127.77.0.2", allowed.port)
+    addresses = ["127.0.0.1", "127.77.0.2"]
+    async with DnsStub() as dns:
+        dns.a_by_turns("hooks.test", *(reversed(addresses) if inside_first else addresses))
+        poster, seen = open_poster("127.0.0.1/32", dns=[dns.address]), list[int]()
+        async with asyncio.timeout(20):
+            while len(set(seen)) < 2:
+                seen.append((await poster.post(f"http://hooks.test:{allowed.port}/", b"{}", {})).status)
+                await asyncio.sleep(0.02)
+    assert seen[0] == (0 if inside_first else 204)
+    assert allowed.connections == seen.count(204)
+    assert inside.connections == 0
+    await allowed.stop()
+    await inside.stop()
 
 
 async def test_tls_is_verified(open_poster: Open, tmp_path: Any) -> None:
