@@ -99,6 +99,7 @@ class KeptFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     last_failure: int = 0
     last_failure_text: str = ""
     next_probe: int = 0
+    probes: int = 0  # that failed, since it is failing
     given_up: int = 0
     lost: int = 0
 

@@ -34,19 +34,25 @@ class Health:
         """`now` is Unix ms, here and below."""
         self._last_success = now
         if self._figures.failing_since:
-            self._figures = replace(self._figures, failures=0, failing_since=0, next_probe=0)
+            self._figures = replace(self._figures, failures=0, failing_since=0, next_probe=0, probes=0)
 
     def note_failure(self, answer: PostAnswer, now: int, chance: float) -> None:
         figures = self.figures
-        failures = figures.failures + 1
-        tries = max(1, failures - MOST_FAILURES + 1)  # since it was failing
+        next_probe, probes = figures.next_probe, figures.probes
+        if figures.failures < MOST_FAILURES:
+            next_probe = now + pause_ms(1, chance, answer.retry_after)
+        elif now >= next_probe:
+            probes += 1
+            next_probe = now + pause_ms(probes + 1, chance, answer.retry_after)
+        # Otherwise it was under way when the endpoint began to fail: a window of them would put the probe off by hours.
         self._figures = replace(
             figures,
-            failures=failures,
+            failures=figures.failures + 1,
             failing_since=figures.failing_since or now,
             last_failure=now,
             last_failure_text=answer.failure,
-            next_probe=now + pause_ms(tries, chance, answer.retry_after),
+            next_probe=next_probe,
+            probes=probes,
         )
 
     def note_given_up(self, events: int) -> None:
@@ -57,7 +63,7 @@ class Health:
 
     def begin_anew(self) -> None:
         """It was enabled."""
-        self._figures = replace(self.figures, failures=0, failing_since=0, next_probe=0)
+        self._figures = replace(self.figures, failures=0, failing_since=0, next_probe=0, probes=0)
 
     def reason_to_disable(self, answer: PostAnswer, now: int) -> str:
         """After a failure; "" = it is tried again."""

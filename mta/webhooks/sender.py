@@ -298,10 +298,12 @@ class Sender:
         self._health.note_failure(answer, now, self._parts.chance())
         if answer.retry_after is not None and holds_all(answer.status):
             self._not_before = max(self._not_before, now + pause_ms(1, self._parts.chance(), answer.retry_after))
-        if is_last(request.failures + 1) and self._health.figures.last_success > (request.since or now):
+        failures = request.failures + (not request.is_early)
+        others_succeed = self._health.figures.last_success > (request.since or now)
+        if is_last(failures) and others_succeed and not request.is_early:
             self._give_up(stream, request)
         else:
-            pause = pause_ms(request.failures + 1, self._parts.chance(), answer.retry_after)
+            pause = pause_ms(failures, self._parts.chance(), answer.retry_after)
             stream.failed(request, now, now + pause)
         if not was_failing and self.is_failing:
             words = "the webhook %s fails (%s): it is tried now and then, and its events wait"

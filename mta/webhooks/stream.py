@@ -29,7 +29,7 @@ class Item(NamedTuple):
 class Request:
     """Events that are sent together, at each try the same ones."""
 
-    __slots__ = ("due", "failures", "in_flight", "items", "listed", "number", "since")
+    __slots__ = ("due", "failures", "in_flight", "is_early", "items", "listed", "number", "since")
 
     def __init__(self, number: int, items: list[Item], failures: int = 0, due: int = 0, since: int = 0) -> None:
         self.number = number
@@ -38,6 +38,7 @@ class Request:
         self.due = due  # Unix ms
         self.since = since  # Unix ms of its first failure
         self.in_flight = False
+        self.is_early = False  # its next try comes before the one that its failures have planned
         self.listed = False  # its events are in the retry list
 
     def kept(self) -> KeptRequest:
@@ -229,7 +230,8 @@ class Stream:
         """Its next try is at `due`; its events are read again for that."""
         self._note_retry(request)
         request.since = request.since or now
-        request.failures += 1
+        request.failures += not request.is_early
+        request.is_early = False
         request.items = [item._replace(body=b"") for item in request.items]
         self.put_back(request, due)
 
@@ -247,9 +249,10 @@ class Stream:
         request.items = items
 
     def hurry(self, now: int) -> None:
-        """All requests are due."""
+        """All requests are due. A try that fails then takes none of its retries from a request."""
         for request in self._requests.values():
             if not request.in_flight and request.due > now:
+                request.is_early = request.failures > 0
                 self.put_back(request, now)
 
     # The state that outlives the process

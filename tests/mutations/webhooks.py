@@ -56,6 +56,20 @@ WEBHOOKS = (
         _T_POST + "a13_a_name_that_rebinds_is_judged_at_each_connection",
     ),
     Mutation(
+        "webhooks: a window of failures puts the probe off once",
+        "mta/webhooks/health.py",
+        "elif now >= next_probe:",
+        "else:",
+        _T_SENDER + "a_window_of_requests_that_fail_at_once_puts_the_next_one_off_as_one_failure_does",
+    ),
+    Mutation(
+        "webhooks: a rush that is refused takes no retries",
+        "mta/webhooks/stream.py",
+        "request.failures += not request.is_early",
+        "request.failures += 1",
+        _T_SENDER + "a_receiver_that_answers_one_request_and_refuses_the_rush_behind_it_loses_nothing",
+    ),
+    Mutation(
         "webhooks: IPv4 addresses inside IPv6 addresses",
         _ADDRESSES,
         "if address in _TRANSLATED:",

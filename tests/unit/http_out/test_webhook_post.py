@@ -241,7 +241,7 @@ async def test_a13_a_name_that_rebinds_is_judged_at_each_connection(open_poster:
     async with DnsStub() as dns:
         dns.a_by_turns("hooks.test", *(reversed(addresses) if inside_first else addresses))
         poster, seen = open_poster("127.0.0.1/32", dns=[dns.address]), list[int]()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(10):
             while len(set(seen)) < 2:
                 seen.append((await poster.post(f"http://hooks.test:{allowed.port}/", b"{}", {})).status)
                 await asyncio.sleep(0.02)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import chain, repeat
 
 import pytest
 
@@ -57,6 +58,43 @@ async def test_after_twenty_failures_in_a_row_the_position_stands_still_and_one_
     assert not rig.sender.is_failing
     await rig.add()
     assert rig.tries == MOST_FAILURES + 2 + MOST_FAILURES + 2  # all at once, and those that came meanwhile
+    assert rig.sender.live.is_empty
+
+
+async def test_a_window_of_requests_that_fail_at_once_puts_the_next_one_off_as_one_failure_does(rig: Rig) -> None:
+    rig.answers(NO)
+    await rig.add(*(delivered(number) for number in range(200)))
+    assert rig.sender.is_failing
+    tries = rig.tries
+    assert tries > 2 * MOST_FAILURES
+    assert rig.sender.figures("n1", "", 0, 0).failures == tries
+    for pause in RETRIES[:3]:
+        await rig.pass_time(pause - 0.1)
+        assert rig.tries == tries
+        await rig.pass_time(0.1)
+        tries += 1
+        assert rig.tries == tries
+    rig.answers(YES)
+    await rig.pass_time(RETRIES[3])
+    for _ in range(20):
+        await rig.settle()
+    assert rig.sender.live.is_empty
+
+
+async def test_a_receiver_that_answers_one_request_and_refuses_the_rush_behind_it_loses_nothing(rig: Rig) -> None:
+    rig.answers(NO)
+    await rig.add(*(delivered(number) for number in range(60)))
+    for _ in range(3 * len(RETRIES)):
+        answers = chain((YES,), repeat(NO))
+        rig.answers(lambda url, answers=answers: next(answers))  # type: ignore[misc]
+        await rig.pass_time(RETRIES[0])
+    figures = rig.sender.figures("n1", "", 0, 0)
+    assert (figures.backlog, figures.given_up) == (60 - 3 * len(RETRIES), 0)
+    found = rig.sender.changes()
+    assert found is not None
+    assert max(request.failures for _, request in found[0].put) < len(RETRIES)
+    rig.answers(YES)
+    await rig.pass_time(RETRIES[0])
     assert rig.sender.live.is_empty
 
 
