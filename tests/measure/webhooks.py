@@ -3,14 +3,17 @@
 First the processor time of an event beside its HTTP request: a process serves one endpoint out of a history in files,
 and its requests are answered at once, without HTTP. Then the same with HTTP to a receiver on loopback. Then a node:
 with 500 messages/s and one event a request, and at half of the maximum rate with a hundred, an event's lag is the time
-from its change to the receiver's reading of it. There a slow, a dead, a redirecting endpoint and one that answers
-garbage stand beside the live one. The rate of mail is measured with and without these endpoints, by turns.
+from its change to the receiver's reading of it. There a slow, a dead, a redirecting endpoint, one that answers garbage
+and one whose name means an address inside at every other look stand beside the live one. The last one is told of every
+change, and its name means its receiver again when the mail has gone: nothing is lost, nothing is out of order and
+nothing reached the address inside. The rate of mail is measured with and without these endpoints, by turns.
 """
 
 import argparse
 import asyncio
 import contextlib
 import datetime
+import functools
 import json
 import statistics
 import subprocess
@@ -18,7 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,13 +44,16 @@ from mta.runtime.collector import collect_from_now_on
 from mta.webhooks.webhooks import Webhooks
 from tests.measure.history import fill
 from tests.support.dkim_keys import OpenSeal
+from tests.support.dns_thread import DnsThread
 from tests.support.webhooks import Endpoints
 
 ROOT: Final = Path(__file__).parents[2]
 SIZE: Final = 4096
 STEADY: Final = 500.0  # messages/s
 GOAL_US, GOAL_LAG, GOAL_KEPT, GOAL_REQUESTS = 20.0, 2.0, 0.97, 1000
-SETTINGS: Final = ("webhooks.allow_networks=127.0.0.0/8", "webhooks.timeout=2s")
+SETTINGS: Final = ("webhooks.allow_networks=127.0.0.1/32", "webhooks.timeout=2s")
+NAME, OUTSIDE, INSIDE = "hooks.test", "127.0.0.1", "127.77.0.2"  # of the receiver that rebinds
+REFUSED: Final = "the name has no address in webhooks.allow_networks"
 
 
 # The processor time of an event
@@ -117,33 +123,60 @@ def cost(deliveries: int) -> dict[str, Any]:
 # Receivers
 
 
-async def _receive(kind: str, told: Path) -> None:
-    """Answers as its kind says until its standard input ends; then writes the lags of the events."""
-    lags: list[float] = []
+class Told:
+    """The events that a receiver has read."""
+
+    def __init__(self) -> None:
+        self.lags: list[float] = []
+        self.disorder = 0  # events behind a later one of their delivery
+        self.inside = 0  # connections to the address inside
+        self._seqs: dict[str, int] = {}
+        self._ended: set[str] = set()
+
+    def note(self, body: bytes) -> None:
+        now, found = time.time(), orjson.loads(body)
+        for event in found["data"] if found["type"] == "batch" else [found]:
+            moment, record = datetime.datetime.fromisoformat(event["timestamp"]), event["data"]
+            self.lags.append(now - moment.timestamp())
+            self.disorder += record["seq"] < self._seqs.get(record["id"], 0)
+            self._seqs[record["id"]] = record["seq"]
+            if record["status"] != "ENQUEUED":
+                self._ended.add(record["id"])
+
+    def told(self) -> dict[str, Any]:
+        return {"lags": self.lags, "ended": len(self._ended), "disorder": self.disorder, "inside": self.inside}
+
+
+async def _receive(kind: str, file: Path) -> None:
+    """Answers as its kind says until its standard input ends; then writes what it was told."""
+    told = Told()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while True:
+            while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
                 body = await reader.readexactly(length)
                 if kind == "slow":
                     await asyncio.sleep(5.0)
-                if kind == "live":
-                    note(body)
+                if kind in ("live", "rebinding"):
+                    told.note(body)
                 writer.write(_ANSWERS[kind])
+                if kind == "rebinding":
+                    writer.close()
         writer.close()
 
-    def note(body: bytes) -> None:
-        now, found = time.time(), orjson.loads(body)
-        for event in found["data"] if found["type"] == "batch" else [found]:
-            moment = datetime.datetime.fromisoformat(event["timestamp"])
-            lags.append(now - moment.timestamp())
+    async def trespass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told.inside += 1
+        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    server = await asyncio.start_server(serve, OUTSIDE, 0)
+    port = server.sockets[0].getsockname()[1]
+    inside = await asyncio.start_server(trespass, INSIDE, port)
+    print(port, flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    await asyncio.to_thread(told.write_text, json.dumps(lags))
+    await asyncio.to_thread(file.write_text, json.dumps(told.told()))
+    inside.close()
 
 
 _ANSWERS: Final = {
@@ -151,18 +184,19 @@ _ANSWERS: Final = {
     "slow": b"HTTP/1.1 204 No Content\r\n\r\n",
     "redirecting": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
     "garbage": b"\0\1\2 garbage \r\n\r\n",
+    "rebinding": b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
 }
 
 
 @contextlib.contextmanager
-def receiver(kind: str, told: Path) -> Iterator[str]:
+def receiver(kind: str, file: Path) -> Iterator[str]:
     """Its URL."""
-    command = [sys.executable, "-m", "tests.measure.webhooks", "--receive", kind, str(told)]
+    command = [sys.executable, "-m", "tests.measure.webhooks", "--receive", kind, str(file)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/"
+        yield f"http://{NAME if kind == 'rebinding' else OUTSIDE}:{process.stdout.readline().strip()}/"
     finally:
         process.stdin.close()
         process.wait(20)
@@ -180,29 +214,43 @@ def call(node: Node, method: str, path: str, body: Any = None) -> Any:
         return json.loads(answer.read())
 
 
+def _has_all(node: Node, path: str) -> bool:
+    return not call(node, "GET", path)["backlog"]
+
+
+def _until(found: Callable[[], bool], words: str) -> None:
+    deadline = time.monotonic() + 200.0  # the third retry of a request comes after two and a half minutes
+    while not found():
+        assert time.monotonic() < deadline, words
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
-def endpoints(node: Node, place: Path, batch: int) -> Iterator[Path]:
-    """A live one beside four bad ones, once they are served; the file has the lags of the live one at the end."""
-    told = place / f"lags-{time.monotonic_ns()}"
-    kinds = ("live", "slow", "redirecting", "garbage")
+def endpoints(node: Node, dns: DnsThread, place: Path, batch: int, messages: int) -> Iterator[list[float]]:
+    """A live one beside five bad ones, once they are served; the lags of the live one are there at the end."""
+    dns.stub.a_by_turns(NAME, OUTSIDE, INSIDE)
+    kinds, lags = ("live", "rebinding", "slow", "redirecting", "garbage"), list[float]()
+    files = {kind: place / f"{kind}-{time.monotonic_ns()}" for kind in kinds}
     with contextlib.ExitStack() as stack:
-        urls = [stack.enter_context(receiver(kind, told if kind == "live" else place / "unused")) for kind in kinds]
-        made = [
-            call(node, "POST", "/v1/webhooks", {"url": url, "batch": batch})["id"]
-            for url in (*urls, "http://127.0.0.1:9/")
-        ]
-        deadline = time.monotonic() + 30.0
-        while any(call(node, "GET", f"/v1/webhooks/{one}").get("node") is None for one in made):
-            assert time.monotonic() < deadline, "the endpoints are not served"
-            time.sleep(0.1)
-        yield told
+        urls = {kind: stack.enter_context(receiver(kind, files[kind])) for kind in kinds}
+        made = {}
+        for kind, url in (urls | {"dead": "http://127.0.0.1:9/"}).items():
+            terms = {"url": url, "batch": batch, "when": "every" if kind == "rebinding" else "final"}
+            made[kind] = f"/v1/webhooks/{call(node, 'POST', '/v1/webhooks', terms)['id']}"
+        _until(lambda: all(call(node, "GET", one).get("node") for one in made.values()), "an endpoint is not served")
+        yield lags
         time.sleep(2.5)  # history follows, and the figures of endpoints are told each second
-        deadline = time.monotonic() + 30.0
-        while call(node, "GET", f"/v1/webhooks/{made[0]}")["backlog"]:
-            assert time.monotonic() < deadline, "the live endpoint is not told everything"
-            time.sleep(0.1)
-        for one in made:
-            call(node, "DELETE", f"/v1/webhooks/{one}")
+        assert call(node, "GET", made["rebinding"])["last_failure_reason"].startswith(REFUSED)
+        dns.stub.a(NAME, OUTSIDE, ttl=0)
+        for kind in ("live", "rebinding"):
+            _until(functools.partial(_has_all, node, made[kind]), f"{kind} is not told everything")
+        for path in made.values():
+            call(node, "DELETE", path)
+    for kind in ("live", "rebinding"):
+        told = json.loads(files[kind].read_text())
+        assert (told["ended"], told["disorder"], told["inside"]) == (messages, 0, 0), (kind, told["ended"], messages)
+        if kind == "live":
+            lags += told["lags"]
 
 
 def relayed(node: Node, sink: Sink, messages: int, rate: float = 0.0) -> float:
@@ -221,10 +269,12 @@ def relayed(node: Node, sink: Sink, messages: int, rate: float = 0.0) -> float:
 
 def measure(seconds: float, pairs: int, place: Path) -> dict[str, Any]:
     """The figures of a node."""
-    with (
-        stopping(Sink(place / "sink.log")) as sink,
-        stopping(Node(place / "data", 2, sink.address, place / "node.log", list(SETTINGS))) as node,
-    ):
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(stopping(Sink(place / "sink.log")))
+        dns = DnsThread().start()
+        stack.callback(dns.stop)
+        sets = [*SETTINGS, f'delivery.dns_servers=["{dns.stub.address}"]']
+        node = stack.enter_context(stopping(Node(place / "data", 2, sink.address, place / "node.log", sets)))
         relayed(node, sink, 5_000)
         most = relayed(node, sink, int(3 * seconds * 500))
         found: dict[str, Any] = {"maximum": round(most)}
@@ -233,12 +283,11 @@ def measure(seconds: float, pairs: int, place: Path) -> dict[str, Any]:
             messages, lags = int(seconds * rate), list[float]()
             for _ in range(many):
                 without = relayed(node, sink, messages, rate) if name == "half" else 0.0
-                with endpoints(node, place, batch) as told:
+                with endpoints(node, dns, place, batch, messages) as told:
                     beside = relayed(node, sink, messages, rate)
                 if without:
                     kept.append(beside / without)
-                lags += json.loads(told.read_text())
-            assert len(lags) >= many * messages, "an event was not told"
+                lags += told
             seconds_by_rank = percentiles(sorted(lags), 1)
             found[name] = {"rate": round(rate), "batch": batch, "events": len(lags), "seconds": seconds_by_rank}
         found["kept"] = {"median": round(statistics.median(kept), 3), "pairs": [round(one, 3) for one in kept]}
@@ -273,7 +322,11 @@ def as_page(result: dict[str, Any]) -> str:
         "without HTTP. With a batch of 1 it has the signature and the bookkeeping of a request for each event. "
         "Requests over HTTP go to a receiver on loopback, a process of its own that decodes each body. The node has "
         "two workers; source, destination and receivers run beside it. The live endpoint "
-        "stands beside one that takes 5 s, one whose port is closed, one that redirects and one that answers garbage. "
+        "stands beside one that takes 5 s, one whose port is closed, one that redirects, one that answers garbage, and "
+        "one whose name means its receiver and an address inside by turns. The last one is told of every change and "
+        "closes each connection. When the mail of a leg has gone, its name means its receiver. Then both it and the "
+        "live one have had the end of every delivery, no event came behind a later one of its delivery, and the "
+        "address inside had no connection; otherwise there is no result. "
         "A lag is the time from a change to its reading by the receiver, events of acceptance left out. The part that "
         f"mail keeps is the median of {len(node['kept']['pairs'])} pairs of legs by turns: "
         f"{', '.join(map(str, node['kept']['pairs']))}.",
