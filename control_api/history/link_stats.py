@@ -28,7 +28,7 @@ async def show_links(request: web.Request, asked: StatsQuery) -> web.Response:
     tenant = tenant_of(actor_of(request), asked.tenant)
     now = now_ms()
     until = now if asked.until is None else asked.until
-    since = until if asked.since is None else asked.since
+    since = until - _DAY_MS if asked.since is None else asked.since
     counts: dict[Key, list[int]] = {}
     for day in await dependencies.of(request).engagement.click_days(since // _DAY_MS, until // _DAY_MS):
         for one, many in day.clicks.items():

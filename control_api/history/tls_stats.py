@@ -28,7 +28,7 @@ async def show_tls(request: web.Request, asked: StatsQuery) -> web.Response:
         raise Problem(403, "connections belong to no tenant; ask with a token that is bound to none", "tenant")
     now = now_ms()
     until = now if asked.until is None else asked.until
-    since = until if asked.since is None else asked.since
+    since = until - _DAY_MS if asked.since is None else asked.since
     days = await dependencies.of(request).tls_results.days(since // _DAY_MS, until // _DAY_MS)
     found = [
         (day.day, many, result)

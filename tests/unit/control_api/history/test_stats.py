@@ -96,3 +96,9 @@ async def test_by_tag_an_answer_that_does_not_count_all_says_from_when_on_it_doe
 async def test_a_bad_value_is_named(api: TestClient, query: str, field: str) -> None:
     async with api.get(f"/v1/stats?{query}") as answer:
         assert (answer.status, (await answer.json())["error"]["field"]) == (400, field)
+
+
+@pytest.mark.parametrize("by", ["pool", "link", "tls"])
+async def test_the_span_without_a_beginning_is_the_24_hours_before_its_end(api: TestClient, by: str) -> None:
+    found = await stats(api, f"by={by}&until=2023-11-15T12:00:00Z")
+    assert (found["from"], found["until"]) == ("2023-11-14T12:00:00.000Z", "2023-11-15T12:00:00.000Z")
