@@ -13,7 +13,7 @@ from tests.support.scripted_peer import Peers, ScriptedPeer
 ATTEMPTS = 3
 LINE = "0123456789" * 7 + "\r\n"
 LARGE = LINE * 70_000  # 5 MB
-_WITHIN = 60.0
+_WITHIN = 100.0
 _ENDS = {"Delivery": "Delivery", "Bounce": "Bounce", "Expiration": "TransientFailure"}
 
 
@@ -47,10 +47,10 @@ def run(kinds: Sequence[Kind], folder: pathlib.Path) -> dict[str, Ended]:
             delivery__routes=f"{{{routes}}}",
             delivery__retries=["1s"],
             delivery__max_attempts=ATTEMPTS,
-            delivery__greeting_timeout="2s",
-            delivery__command_timeout="2s",
-            delivery__data_timeout="2s",
-            delivery__dot_timeout="2s",
+            delivery__greeting_timeout="4s",
+            delivery__command_timeout="4s",
+            delivery__data_timeout="4s",
+            delivery__dot_timeout="4s",
             delivery__idle_timeout="200ms",
         )
         with running(node):

@@ -65,7 +65,7 @@ async def test_two_workers_ask_about_each_name_once_and_get_the_same_answer(stub
     assert one == two == [("5.1.2", f"mx{n}.test", "4.4.3")[(n + 1) % 3 if n % 3 != 2 else 0] for n in range(NAMES)]
     counts = [stub.asked[f"d{n}.test", "MX"] for n in range(NAMES) if n % 3 != 1]  # also those that do not exist
     assert min(counts) == 1
-    assert sum(counts) <= 1.1 * len(counts), "a slow machine asks again"
+    assert sum(counts) <= 1.5 * len(counts), "a slow machine asks again"
     os.close(memory)
 
 
@@ -92,7 +92,7 @@ async def test_a_worker_that_stands_still_is_not_waited_for_without_end(stub: Dn
     still = await worker(memory, "hold", "d0.test")
     assert still.stdout is not None
     assert await still.stdout.readline() == b"held\n"
-    resolver = DnsResolver([stub.address], timeout=0.2, shared=SharedAnswers(memory))
+    resolver = DnsResolver([stub.address], timeout=0.5, shared=SharedAnswers(memory))
     assert (await resolver.mx("d0.test")).hosts == ("mx.test",)
     await resolver.close()
     still.kill()

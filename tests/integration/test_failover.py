@@ -110,15 +110,15 @@ async def place(servers: tuple[Valkey, Valkey]) -> AsyncIterator[Place]:
 
 async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place, caplog: pytest.LogCaptureFixture):
     for kept in (rule("kept"), rule("edited"), rule("removed")):
-        assert (await place.book.put(kept, ME, 5.0, "effective")).effective
+        assert (await place.book.put(kept, ME, 30.0, "effective")).effective
     place.replica.follow(place.primary)
     place.replica.promote()
-    assert (await place.book.put(rule("lost", undo=False), ME, 5.0, "effective")).effective
-    assert (await place.book.put(PAUSE, ME, 5.0, "effective")).effective
+    assert (await place.book.put(rule("lost", undo=False), ME, 30.0, "effective")).effective
+    assert (await place.book.put(PAUSE, ME, 30.0, "effective")).effective
     assert (
-        await place.book.edit("r-edited", lambda r: msgspec.structs.replace(r, code=421), ME, 5.0, "effective")
+        await place.book.edit("r-edited", lambda r: msgspec.structs.replace(r, code=421), ME, 30.0, "effective")
     ).effective
-    assert (await place.book.remove("r-removed", ME, 5.0)).effective
+    assert (await place.book.remove("r-removed", ME, 30.0)).effective
     lost = (await place.api.rules.head()).generation
 
     direct = await place.store("elsewhere", place.replica.port)
@@ -156,12 +156,12 @@ async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place,
 
             await eventually(effective)
         assert (await (await api.get("/v1/workers")).json())["generation"] == (await place.api.rules.head()).generation
-    await place.book.put(rule("afterwards"), ME, 5.0, "effective")
+    await place.book.put(rule("afterwards"), ME, 30.0, "effective")
     assert all(guard.table.rule("r-afterwards") for guard in place.guards)
 
 
 async def test_an_order_that_no_process_had_heard_of_is_given_again_by_the_api(place: Place):
-    await place.book.put(rule("kept"), ME, 5.0, "effective")
+    await place.book.put(rule("kept"), ME, 30.0, "effective")
     place.replica.follow(place.primary)
     place.replica.promote()
     for guard in place.guards:

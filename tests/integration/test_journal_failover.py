@@ -31,7 +31,7 @@ class Place:
         self._ends = contextlib.AsyncExitStack()
 
     async def store(self, port: int) -> Store:
-        link = Link(f"redis://127.0.0.1:{port}", RedisSettings(timeout=2.0))
+        link = Link(f"redis://127.0.0.1:{port}", RedisSettings(timeout=5.0))
         self._ends.push_async_callback(link.close)
         await link.open()
         cluster = ClusterSettings(link)
@@ -92,13 +92,13 @@ async def _is(found: Any, wanted: Any) -> bool:
 @pytest.mark.parametrize("since", [0, 5])
 async def test_what_a_promoted_replica_lacks_begins_an_epoch_and_new_events_are_all_read(place: Place, since: int):
     await fail_over(place, lost=2, since=since)
-    await eventually(lambda: _is(len(place.of("gap")), 1), 15.0)
+    await eventually(lambda: _is(len(place.of("gap")), 1), 60.0)
     [(_, gap)] = [one for one in place.sink.got if one[0].startswith("gap")]
     assert "lane 0: the store lost 2 entries" in gap.reason
     after = await place.store(place.replica.port)
     assert await after.link.command("HGET", keys.lane_key(0, b"lane"), "epoch") == b"2"
     await place.accept(after, 3)
-    await eventually(lambda: _is(len(place.of("0.1")) + len(place.of("0.2")), 5 + since + 3), 15.0)
+    await eventually(lambda: _is(len(place.of("0.1")) + len(place.of("0.2")), 5 + since + 3), 60.0)
     assert len(place.of("0.2")) >= 3, "events that came before the journal had looked may have the epoch of before"
     assert len(place.of("gap")) == 1, "no other lane lost anything"
     assert len(set(place.sink.ids)) == len(place.sink.ids)
@@ -111,5 +111,5 @@ async def _is_empty(store: Store) -> bool:
 
 async def test_a_failover_that_lost_nothing_of_a_lane_begins_no_epoch(place: Place):
     await fail_over(place, lost=0, since=2)
-    await eventually(lambda: _is(len(place.of("0.1")), 5), 15.0)
+    await eventually(lambda: _is(len(place.of("0.1")), 5), 60.0)
     assert place.of("gap") == []

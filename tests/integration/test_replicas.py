@@ -30,7 +30,7 @@ def replicated(tmp_path):
 
 async def test_a_master_that_lost_its_replicas_confirms_nothing(replicated):
     master, replica = replicated
-    link = Link(master.url, RedisSettings(timeout=1.0))
+    link = Link(master.url, RedisSettings(timeout=3.0))
     try:
         await link.open()
         cluster = ClusterSettings(link)

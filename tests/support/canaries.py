@@ -12,13 +12,13 @@ from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import StoreSession
 
 
-async def flight_on(url: str) -> CanaryFlight | None:
+async def flight_on(url: str, staleness: float = 1.0) -> CanaryFlight | None:
     """One canary now, given as an API process gives it each minute."""
     link = Link(url, RedisSettings())
     await link.open()
     try:
         cluster = ClusterSettings(link)
-        await cluster.open(1.0, 4)
+        await cluster.open(staleness, 4)
         session = StoreSession("n1", "api", ("api",))
         rules = StoredRules(link, session, cluster.lanes, cluster.max_staleness, 1000, 3600.0)
         return await Canary(rules, StoredCanaries(link), "n1").fly()

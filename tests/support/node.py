@@ -50,8 +50,10 @@ class Node:
         self.log = folder / "log" / "delivery.jsonl"
         words = [*_PROGRAM, "node", "--name", name, "--data-dir", str(folder)]
         words += ["--workers", str(workers), *(["--set", f"redis.url={redis}"] if redis else ["--embedded"])]
-        # Addresses that bounced in one test are written to in another one.
+        # Addresses that bounced in one test are written to in another one. An order that says no `wait` is effective
+        # when it is answered, on a busy machine, too.
         defaults: dict[str, Any] = {"smtp.listen": "127.0.0.1:0", "api.listen": "127.0.0.1:0", "suppressions.auto": []}
+        defaults["api.wait"] = "20s"
         for key, value in (defaults | {key.replace("__", "."): value for key, value in sets.items()}).items():
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         self.words = words
@@ -105,7 +107,7 @@ class Node:
         return host, int(port)
 
     def client(self) -> smtplib.SMTP:
-        client = smtplib.SMTP(*self.smtp, timeout=30)
+        client = smtplib.SMTP(*self.smtp, timeout=60)
         client.ehlo("client.example.org")
         return client
 
@@ -138,7 +140,7 @@ class Node:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=90) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -198,8 +200,23 @@ def test_of_now() -> str:
 
 
 def module_of(process: psutil.Process) -> str:
-    """The module that a process of a node runs, as its title says. Of another program, its command."""
-    return " ".join(process.cmdline()).strip().removeprefix("floodgate: ")
+    """The module that a process of a node runs, as its title says; of another program, its command; "" = it ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline()).strip().removeprefix("floodgate: ")
+    return ""
+
+
+@contextlib.contextmanager
+def standing_still(*pids: int) -> Iterator[None]:
+    """These processes do nothing meanwhile; a supervisor may have replaced them in the end."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ class NodeAndSink:
         return answer
 
     def order(
-        self, goal: str = "effective", wait: str = "20s", want: tuple[int, ...] = (200, 201), **rule: Any
+        self, goal: str = "effective", wait: str = "50s", want: tuple[int, ...] = (200, 201), **rule: Any
     ) -> dict[str, Any]:
         """The rule as POST answered it; every process has confirmed it."""
         answer: dict[str, Any] = self.call("POST", f"/v1/errors?wait={wait}&until={goal}", {"code": 554} | rule, want)
@@ -63,13 +63,13 @@ class NodeAndSink:
         return answer
 
     def edit(self, rule: dict[str, Any], goal: str = "effective", **fields: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self.call("PATCH", f"/v1/errors/{rule['id']}?wait=20s&until={goal}", fields)
+        answer: dict[str, Any] = self.call("PATCH", f"/v1/errors/{rule['id']}?wait=50s&until={goal}", fields)
         assert answer["effective"], answer
         return answer
 
     def lift(self, *rules: dict[str, Any]) -> None:
         for rule in rules:
-            answer = self.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s", want=(200,))
+            answer = self.call("DELETE", f"/v1/errors/{rule['id']}?wait=50s", want=(200,))
             assert answer["effective"], answer
 
     def account(self, rule: dict[str, Any]) -> dict[str, Any]:

@@ -97,4 +97,4 @@ def watching(api: str, query: str = "", last_id: str | None = None, token: str =
 
 def _connection(api: str) -> http.client.HTTPConnection:
     where = urllib.parse.urlsplit(api)
-    return http.client.HTTPConnection(str(where.hostname), where.port, timeout=30)
+    return http.client.HTTPConnection(str(where.hostname), where.port, timeout=90)

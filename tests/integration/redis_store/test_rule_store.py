@@ -119,8 +119,8 @@ async def test_a_question_asked_again_moves_the_number_too(open_store):
 async def test_what_too_few_replicas_have_is_told_to_nobody(open_store):
     one, two = await open_store("n1"), await open_store("n2")
     one.link._replicas = 1  # as the server's min-replicas-to-write would have it; there is none
-    one.link._settings = msgspec.structs.replace(one.link._settings, timeout=1.0)
-    one.link.timeout = 1.0
+    one.link._settings = msgspec.structs.replace(one.link._settings, timeout=2.0)
+    one.link.timeout = 2.0
     with pytest.raises(StoreAway, match="0 replicas have it"):
         await one.rules.confirm(1, NO_HEAD, (), {})
     with pytest.raises(StoreAway, match="0 replicas have it"):

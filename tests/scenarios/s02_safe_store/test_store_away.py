@@ -41,14 +41,15 @@ def test_f19_a_frozen_store_neither_loses_what_was_accepted_nor_delivers_what_wa
                 place.valkey.stop(signal.SIGSTOP)
                 frozen = time.time()
                 time.sleep(seconds)  # the fault itself, not a wait for something
+                thawing = time.time()
                 place.valkey.stop(signal.SIGCONT)
                 thawed = time.time()
                 until(lambda thawed=thawed: sum(t.accepted for t in stream.told if t.begun > thawed) >= 50)
-                assert not [t for t in stream.told if t.accepted and t.begun > frozen and t.ended < thawed]
+                assert not [t for t in stream.told if t.accepted and t.begun > frozen and t.ended < thawing]
         told = Counter((t.stage, t.code) for t in stream.told if not t.accepted)
         assert told, "nothing was refused: the test froze nothing"
         assert set(told) <= {(".", 451), (".", 0), ("MAIL", 451), ("connect", 0), ("MAIL", 0)}, told
-        assert max(t.ended - t.begun for t in stream.told) < 10
+        assert max(t.ended - t.begun for t in stream.told) < 20
         reached = assert_story(stream, place.sink, node)
         assert max(reached.values()) == 1, "the store was away, and no worker died"
 

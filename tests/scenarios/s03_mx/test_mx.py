@@ -9,6 +9,7 @@ from tests.support.node import Node, running, until
 from tests.support.sink import STALL
 from tests.support.sink_thread import SinkThread
 from tests.support.story import at_rest, ended, lines, summary
+from tests.support.valkey import free_port
 
 HOSTS = {
     "mx2": "127.0.0.2", "mx3": "127.0.0.3", "mx4": "127.0.0.4", "busy": "127.0.0.5",
@@ -33,13 +34,12 @@ class Town:
     def __init__(self) -> None:
         self.dns = DnsThread()
         self.sinks: dict[str, SinkThread] = {}
-        self.port = 0
+        self.port = free_port()  # on several addresses: a port that the system gives for one may be taken on another
 
     def start(self) -> None:
         self.dns.start()
         for name, ip in HOSTS.items():
-            sink = self.sinks[name] = SinkThread(host=ip, port=self.port).start()
-            self.port = sink.sink.port
+            self.sinks[name] = SinkThread(host=ip, port=self.port).start()
             self.dns.stub.a(f"{name}.hosts.test", ip)
         self.sinks["busy"].script("GREETING", "421 4.3.2 too busy")
         self.sinks["hostile"].script("GREETING", "554 5.7.1 not you")

@@ -12,6 +12,7 @@ from tests.support.node import Node, running, until
 from tests.support.sink import STALL
 from tests.support.sink_thread import SinkThread
 from tests.support.story import at_rest, ended, lines
+from tests.support.valkey import free_port
 
 OFFERS = ("PIPELINING", "8BITMIME", "STARTTLS")
 
@@ -49,9 +50,7 @@ class Independent:
         return "250 2.0.0 taken"
 
     def start(self) -> None:
-        with socket.socket() as probe:  # the controller connects to its own port when it starts
-            probe.bind(("127.0.0.1", 0))
-            self._controller.port = probe.getsockname()[1]
+        self._controller.port = free_port()  # the controller connects to its own port when it starts
         self._controller.start()
 
     def stop(self) -> None:
@@ -151,7 +150,7 @@ def test_d14_where_tls_fails_and_is_only_wished_for_mail_goes_in_clear_on_a_new_
 ) -> None:
     sinks = failing_sinks()
     with running(*sinks.values()):
-        node = Node(tmp_path, **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "4s"})
+        node = Node(tmp_path, **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "6s"})
         with running(node):
             every = [f"a@{name}.test" for name in sinks]
             node.send(every)
@@ -171,7 +170,7 @@ def test_where_tls_is_required_mail_is_deferred_rather_than_sent_in_clear(tmp_pa
     with running(*sinks.values()):
         node = Node(
             tmp_path / "n1",
-            **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "4s", "delivery.tls": "required"},
+            **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "6s", "delivery.tls": "required"},
         )
         with running(node):
             node.send([f"a@{name}.test" for name in sinks])
@@ -194,7 +193,7 @@ def test_a_forced_error_ends_a_large_message_that_is_under_way_over_tls(tmp_path
         node = Node(tmp_path / "n1", **{"delivery.route": narrow.address})
         with running(narrow, node):
             node.send("a@big.test", tags=("campaign",), text=text_of(16_000_000, 2))
-            assert narrow.full.wait(20)
+            assert narrow.full.wait(60)
             status, rule = node.call("POST", "/v1/errors", {"code": 554, "extended": "5.7.1", "tag": "campaign"})
             assert (status, rule["effective"], rule["past_dot"]) == (201, True, [])
             narrow.widen()

@@ -10,16 +10,16 @@ from tests.support.node import Node
 from tests.support.sink_thread import SinkThread
 
 LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 no more", "421 4.3.2 closing"
-FOREVER = ["451 4.9.9 never today"]
-_SAME_ATTEMPT = 0.4  # seconds
+FOREVER: list[str | None] = ["451 4.9.9 never today"]
+_SAME_ATTEMPT = 0.8  # seconds; a retry comes 0.9 s after the reply at the soonest
 
 
 class Moody:
     """A sink that gives each address its answers in turn, at RCPT and at the dot, and then takes its mail."""
 
     def __init__(self) -> None:
-        self.at_rcpt: dict[str, list[str]] = {}
-        self.at_dot: dict[str, list[str]] = {}
+        self.at_rcpt: dict[str, list[str | None]] = {}  # None: the usual one
+        self.at_dot: dict[str, list[str | None]] = {}
         self.asked: defaultdict[str, list[float]] = defaultdict(list)  # address -> Unix seconds of each RCPT
         self._last: dict[str, str | None] = {}  # address -> the last answer to its RCPT
         self.thread = SinkThread()
@@ -50,8 +50,8 @@ class Moody:
         return [after - before for before, after in pairwise(self.asked[address])]
 
 
-def _next(answers: dict[str, list[str]], address: str) -> str | None:
+def _next(answers: dict[str, list[str | None]], address: str) -> str | None:
     left = answers.get(address)
     if not left:
         return None
-    return left[0] if len(left) == 1 and left[0].startswith("451 4.9") else left.pop(0)
+    return left[0] if left == FOREVER else left.pop(0)

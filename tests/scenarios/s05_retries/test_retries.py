@@ -84,13 +84,11 @@ def test_a_peer_that_fails_at_random_gets_each_message_once_and_the_books_agree(
 def test_a_delivery_that_may_have_arrived_before_it_ended_otherwise_is_uncertain(tmp_path: pathlib.Path) -> None:
     moody = Moody()
     moody.at_dot = {f"{name}@drop.test": [DROP] for name in ("lucky", "bounced", "expired")}
-    moody.at_rcpt = {"sure@drop.test": [NEVER]}
+    moody.at_rcpt = {"sure@drop.test": [NEVER], "bounced@drop.test": [None, NEVER]}
     with running(moody), running(node := moody.node(tmp_path, **{"delivery.retries": ["1s"]})):
         addresses = list(moody.at_dot)
         node.send("expired@drop.test", tags=("t",), X_MQ_MaxAttempts="1")
         node.send(["lucky@drop.test", "bounced@drop.test", "sure@drop.test"], tags=("t",))
-        until(lambda: all(moody.receipts(address) for address in addresses))
-        moody.at_rcpt["bounced@drop.test"] = [NEVER]
         ends = ended(node, *addresses, "sure@drop.test")
         kinds = [ends[f"{name}@drop.test"]["type"] for name in ("lucky", "bounced", "expired", "sure")]
         assert kinds == ["Delivery", "Bounce", "Expiration", "Bounce"]
@@ -108,18 +106,18 @@ def test_mail_that_grows_too_old_expires_with_what_was_last_said(tmp_path: pathl
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         table = f'{{ "gone.test" = "127.0.0.1:{closed.getsockname()[1]}" }}'
-        sets = {"delivery.routes": table, "delivery.retries": ["1s"], "delivery.max_age": "2600ms"}
+        sets = {"delivery.routes": table, "delivery.retries": ["1s", "2s"], "delivery.max_age": "6s"}
         with running(moody), running(node := moody.node(tmp_path, **sets)):
             sent_at = time.time()
             node.send(["a@old.test", "a@gone.test"], tags=("old",))
-            node.send("delayed@old.test", X_MQ_Delayed="+4s")  # its age counts from then
+            node.send("delayed@old.test", X_MQ_Delayed="+7s")  # its age counts from then
             ends = ended(node, "a@old.test", "a@gone.test", "delayed@old.test")
             old, gone = ends["a@old.test"], ends["a@gone.test"]
             assert (old["type"], old["code"], old["enhanced"]) == ("Expiration", 451, "4.4.7")
             assert old["text"] == "never today"
-            assert moody.asked["a@old.test"][-1] - sent_at < 3
+            assert moody.asked["a@old.test"][-1] - sent_at < 9
             assert len(moody.asked["a@old.test"]) == old["attempt"]
-            assert old["attempt"] in (2, 3)  # 3, unless the machine lost half a second
+            assert 2 <= old["attempt"] <= 4  # as many as the machine found time for
             assert (gone["type"], gone["code"], gone["enhanced"], gone["origin"]) == (
                 "Expiration",
                 451,
@@ -146,7 +144,7 @@ def test_mail_leaves_from_the_ips_of_its_pool_or_the_one_it_asks_for(tmp_path: p
             },
         )
         with running(node):
-            pooled = [f"p{n}@two.test" for n in range(6)]
+            pooled = [f"p{n}@two.test" for n in range(24)]  # so many that chance leaves no IP out
             with node.client() as client:
                 for address in pooled:
                     node.send_on(client, address, X_MQ_Pool="two")
@@ -165,4 +163,4 @@ def test_mail_leaves_from_the_ips_of_its_pool_or_the_one_it_asks_for(tmp_path: p
             hellos = {line for number, line in sink.sink.commands if number in numbers and line.startswith("EHLO")}
             assert hellos == {"EHLO two.example"}
             assert not lines(node, "a@unheld.test")
-            at_rest(node, delivered=8, queued=1)
+            at_rest(node, delivered=len(pooled) + 2, queued=1)

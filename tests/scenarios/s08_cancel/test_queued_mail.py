@@ -16,7 +16,7 @@ def test_scheduled_and_deferred_mail_is_ended_now_and_both_statements_account_fo
     before = place.rests("camp", queued=40, delivered=5)
     assert (before["accepted"], before["balanced"], before["rules"]) == (45, True, [])
 
-    rule = place.order(goal="swept", tag="camp", wait="10s")
+    rule = place.order(goal="swept", tag="camp")
     assert (rule["past_dot"], rule["quiet_at"]) == ([], rule["effective_at"])
     account = place.complete(rule)
     assert account["intercepted"] == {"queued": 40, "attempt": 0, "before_dot": 0, "door": 0}

@@ -11,7 +11,7 @@ from tests.support.recount import assert_balanced
 
 
 def test_a_sweep_whose_process_is_killed_is_taken_up_and_ends_each_delivery_once(tmp_path: Path):
-    node = Node(tmp_path / "n1", delivery__lease="5s", rules__max_staleness="1s", rules__sweep_rate="300/s")
+    node = Node(tmp_path / "n1", delivery__lease="5s", rules__max_staleness="1s", rules__sweep_rate="100/s")
     with running(node):
         with node.client() as client:
             for n in range(450):

@@ -9,6 +9,7 @@ from tests.support.sink_thread import SinkThread
 from tests.support.valkey import Valkey
 
 LANES = 4
+STALENESS = 2  # seconds
 
 
 class Pair:
@@ -73,9 +74,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             name,
             valkey.url,
             delivery__route=sink.address,
-            delivery__lease="5s",
+            delivery__lease="8s",
             delivery__retries=["1h"],
-            rules__max_staleness="1s",
+            rules__max_staleness=f"{STALENESS}s",
             domains=f"{{ {limits} }}",  # so that a campaign lasts longer than its injection
         )
         for name in ("n1", "n2")

@@ -22,7 +22,7 @@ def _inject(node: Any, tag: str, count: int, failed: list[BaseException]) -> Non
 def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], delivering: list[str], taken: int) -> None:
     """Lifting has an effective time too, and names everyone that delivers."""
     first, second = pair.nodes
-    status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")
+    status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")
     assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, delivering)
     assert first.call("GET", f"/v1/errors/{rule['id']}")[0] == 404
     first.send("camp-free-1@d0.camp.test", ("camp",))
@@ -44,6 +44,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
     assert sum("+delivery/" in name for name in matchers) == 4
     assert sum("/sweeper/" in name for name in matchers) == 2
     failed: list[BaseException] = []
+    pair.sink.watch_lag()
     threads = [threading.Thread(target=_inject, args=(node, "camp", 240, failed)) for node in pair.nodes]
     for thread in threads:
         thread.start()
@@ -52,17 +53,17 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
         return {r.recipients[0]: r for r in list(pair.sink.sink.begun) if r.recipients and "camp-" in r.recipients[0]}
 
     until(lambda: {name.split("-")[1] for name, r in begun().items() if r.taken} == {"n1", "n2"} and len(begun()) > 30)
-    status, rule = first.call("POST", "/v1/errors?wait=10s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
+    status, rule = first.call("POST", "/v1/errors?wait=20s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
     assert (status, rule["effective"]) == (201, True)
     assert rule["workers"] == {"confirmed": pair.delivering(), "unconfirmed": []}
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert not failed
 
     statement = pair.waits("camp", accepted=360, queued=0)
     pair.waits("stay", accepted=120, delivered=120)
     effective = seconds(rule["effective_at"])
-    assert not [r for r in begun().values() if r.mail_at > effective + 0.25]
+    assert not [r for r in begun().values() if r.mail_at > effective + 0.25 + pair.sink.lag]
     taken = {name: r for name, r in begun().items() if r.taken}
     listed = {entry["recipient"] for entry in rule["past_dot"]}
     assert {name for name, r in taken.items() if r.dot_at > effective} <= listed
@@ -81,7 +82,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
         return sum("camp" in event.get("tags", ()) for event in pair.log(kind))
 
     until(lambda: (logged("Delivery"), logged("Intercepted")) == (len(taken), 360 - len(taken)))
-    assert logged("Reception") == 360
+    until(lambda: logged("Reception") == 360)
     _lifted_it_lets_mail_flow_from_both(pair, rule, pair.delivering(), len(taken))
 
 
@@ -126,8 +127,8 @@ def test_each_node_logs_every_event_of_the_rules_once_whichever_journal_counts_t
         return next((node for node in pair.nodes if f"\n{node.name}.".encode() in said), None) or said
 
     def order(tag: str, by: Any, lifted_by: Any) -> None:
-        rule = by.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 554, "tag": tag})[1]
-        assert lifted_by.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
+        rule = by.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 554, "tag": tag})[1]
+        assert lifted_by.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")[0] == 200
         ops = ["put", "effective", "completed", "remove", "effective", "account"]
         for node in pair.nodes:
             until(

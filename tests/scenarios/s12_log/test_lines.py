@@ -58,11 +58,11 @@ def test_a_delivery_is_told_as_the_destination_saw_it(story: Story, place: Any):
     assert reception["size"] == delivery["size"] == len(receipt.body)
     assert (delivery["code"], delivery["enhanced"], delivery["text"]) == (250, "2.0.0", "taken")
     assert (delivery["origin"], delivery["attempt"], delivery["remote_ip"]) == ("remote", 1, "127.0.0.1")
-    apart = 0.01  # the node's time of day is the store's; the sink's is the host's
+    apart = 0.5  # the node's time of day is the store's; the sink's is the host's
     assert seconds(reception["time"]) <= receipt.dot_at + apart
     assert receipt.dot_at <= seconds(delivery["time"]) + apart
     assert seconds(delivery["queued_at"]) <= receipt.mail_at + apart
-    assert delivery["duration_ms"] < 5000
+    assert delivery["duration_ms"] < 20_000
 
 
 def test_other_ends_have_the_reply_of_the_destination_or_of_the_rule(story: Story):

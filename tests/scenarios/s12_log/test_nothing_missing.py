@@ -17,6 +17,11 @@ def _stories(lines: list[dict[str, Any]]) -> dict[str, Counter[str]]:
     return found
 
 
+def _ended(lines: list[dict[str, Any]]) -> int:
+    """How many deliveries have a line of their acceptance and one of their end."""
+    return sum(story["Reception"] > 0 < story["Delivery"] for story in _stories(lines).values())
+
+
 def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_recognised(place: Any):
     node = place.node
     count, kills = 600, {150, 300, 450}
@@ -27,6 +32,7 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
                 before = until(lambda: _child(node))
                 os.kill(before, signal.SIGKILL)
     place.at_rest("journal", count, delivered=count)
+    until(lambda: _ended(place.log_of("journal")) == count)  # what left the store comes to the log by way of the spool
     lines = place.log_of("journal")
     stories = _stories(lines)
     assert len(stories) == count
@@ -52,9 +58,13 @@ def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(place: Any):
                 os.kill(node.process.pid, signal.SIGHUP)
                 os.kill(journal, signal.SIGKILL)
     place.at_rest("moved-killed", count, delivered=count)
-    moved = [node.log.with_suffix(f".{name}").read_bytes() for name in moves.values()]
-    lines = [line for line in place.lines(*moved) if "moved-killed" in line.get("tags", ())]
-    stories = _stories(lines)
+
+    def told() -> list[dict[str, Any]]:
+        moved = [node.log.with_suffix(f".{name}").read_bytes() for name in moves.values()]
+        return [line for line in place.lines(*moved) if "moved-killed" in line.get("tags", ())]
+
+    until(lambda: _ended(told()) == count)
+    stories = _stories(told())
     assert len(stories) == count
     assert {tuple(sorted(story.items())) for story in stories.values()} == {(("Delivery", 1), ("Reception", 1))}
 
@@ -82,6 +92,7 @@ def test_what_a_worker_settled_before_it_was_killed_is_in_the_log(place: Any):
     assert statement["balanced"] is True
     got = Counter(receipts())
     assert len(got) == 200
+    until(lambda: _ended(place.log_of("worker")) == 200)
     stories = _stories(place.log_of("worker"))
     assert len(stories) == 200
     assert (

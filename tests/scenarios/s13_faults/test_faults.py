@@ -80,7 +80,9 @@ def sessions(valkey: Valkey) -> list[str]:
 def test_F10_valkey_killed_and_restarted_under_load_loses_nothing(tmp_path):
     valkey, sink = Valkey(tmp_path / "valkey"), SinkThread()
     with running(valkey, sink):
-        node = Node(tmp_path / "n1", redis=valkey.url, delivery__route=sink.address, **SETS)
+        # Longer than the store is away on the busiest machine: nobody is called dead meanwhile.
+        sets = SETS | {"delivery__lease": "30s"}
+        node = Node(tmp_path / "n1", redis=valkey.url, delivery__route=sink.address, **sets)
         with running(node):
             load = Injector(node)
             with running(load):

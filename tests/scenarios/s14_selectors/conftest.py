@@ -10,6 +10,7 @@ from tests.support.node import running
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.sink import Received
 from tests.support.sink_thread import SinkThread
+from tests.support.valkey import free_port
 
 PEERS = {"one.hosts.test": "127.0.0.8", "two.deep.hosts.test": "127.0.0.9"}
 
@@ -24,11 +25,10 @@ class TwoHosts(NodeAndSink):
 
     def destinations(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         stack.enter_context(running(self._dns))
-        port = 0
+        port = free_port()  # on several addresses: a port that the system gives for one may be taken on another
         for host, ip in PEERS.items():
             sink = self.sinks[host] = SinkThread(host=ip, port=port)
             stack.enter_context(running(sink))
-            port = sink.sink.port
             self._dns.stub.a(host, ip)
         return {"delivery__dns_servers": [self._dns.stub.address], "delivery__mx_port": port}
 

@@ -45,7 +45,7 @@ def test_what_a_pause_holds_is_released_in_order(place: Any):
 
 
 def test_a_pause_that_expires_lets_its_mail_go(place: Any):
-    pause = place.pause(tag="short", duration="2s")
+    pause = place.pause(tag="short", duration="6s")
     place.node.send([f"a{n}@short.test" for n in range(5)], ("short",))
     place.held(pause, 5)
     assert not place.arrived("short.test")
@@ -59,7 +59,7 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
     pause = place.pause(tag="decide")
     place.node.send([f"a{n}@decide.test" for n in range(10)], ("decide",))
     place.held(pause, 10)
-    path = f"/v1/pauses/{pause['id']}/convert?wait=10s&until=swept"
+    path = f"/v1/pauses/{pause['id']}/convert?wait=20s&until=swept"
     rule = place.call("POST", path, {"code": 554, "extended": "5.7.1"})
     assert (rule["id"], rule["code"], rule["effective"]) == (pause["id"], 554, True)
     place.node.send("late@decide.test", ("decide",))
@@ -72,7 +72,7 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
     place.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")
     assert not place.log_of("decide", "Release")
     # Deliveries that the rule ended can be undone although the rule was removed.
-    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=10s")
+    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
     assert (undone["reinstated"], undone["left"]) == (11, 0)
     until(lambda: len(place.arrived("decide.test")) == 11)
 
@@ -80,7 +80,7 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
 def test_an_undo_returns_each_delivery_once_and_all_arrive(place: Any):
     sent = [f"a{n}@undo.test" for n in range(250)]
     place.node.send(sent, ("undo",), X_MQ_Delayed="+1h")
-    rule = place.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 554, "domain": "undo.test"})
+    rule = place.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 554, "domain": "undo.test"})
     now = [f"b{n}@undo.test" for n in range(20)]
     place.node.send(now, ("undo",))
     until(lambda: sum(place.node.statement("undo")["intercepted"].values()) == 270)
@@ -100,4 +100,4 @@ def test_an_undo_returns_each_delivery_once_and_all_arrive(place: Any):
     assert (account["matched"], account["undone"], sum(account["intercepted"].values())) == (270, 270, 0)
     assert place.call("GET", f"/v1/errors/{rule['id']}")["enabled"] is False
     place.call("DELETE", f"/v1/errors/{rule['id']}")
-    place.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 250, "tag": "undo", "undo": False})
+    place.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 250, "tag": "undo", "undo": False})

@@ -135,7 +135,8 @@ def test_a_transaction_that_has_begun_is_stopped_when_the_time_begins(clocked: R
     try:
         place.node.send("a@begun.test", ("begun",))
         until(lambda: held)
-        place.put_forward(first + timedelta(seconds=2))
+        place.put_forward(first - timedelta(seconds=0.6))
+        until(lambda: place.now() > first + timedelta(seconds=3))  # each process has followed by then
         place.sink.script("DATA", None)
         place.sink.release("354 go on")
         place.held(pause, 1)

@@ -129,7 +129,7 @@ def test_mail_on_its_way_in_while_a_rule_becomes_effective_does_not_wait_undecid
         until(lambda: place.node.statement(tag)["intercepted"]["door"] > 3)  # noqa: B023
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
         statement = place.rests(tag, queued=0)
         assert statement["accepted"] == sum(statement["intercepted"].values())

@@ -7,6 +7,8 @@ from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.rest import Answer, ask
 
+STALENESS = 3  # seconds
+
 
 class WithMessages(NodeAndSink):
     """Its single messages are asked for and canceled."""
@@ -17,7 +19,7 @@ class WithMessages(NodeAndSink):
         assert answer.status == 200, answer
         return answer.body
 
-    def cancel(self, message: str, wait: str = "10s") -> Answer:
+    def cancel(self, message: str, wait: str = "20s") -> Answer:
         return ask(self.node.ready["api"], "POST", f"/v1/messages/{message}/cancel?wait={wait}")
 
     def send_together(self, tag: str, *to: str) -> str:
@@ -58,7 +60,8 @@ class WithMessages(NodeAndSink):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithMessages]:
-    with shared(WithMessages(tmp_path_factory.mktemp("s17"))) as made:
+    sets = {"rules__max_staleness": f"{STALENESS}s", "delivery__lease": "8s"}
+    with shared(WithMessages(tmp_path_factory.mktemp("s17"), **sets)) as made:
         yield made
 
 

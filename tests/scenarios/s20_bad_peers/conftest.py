@@ -20,8 +20,8 @@ class Town:
         self.peers = dict(peers)
         self._folder = folder
         self._sets = {
-            "delivery__command_timeout": "3s",
-            "delivery__dot_timeout": "3s",
+            "delivery__command_timeout": "8s",
+            "delivery__dot_timeout": "8s",
             "delivery__retries": ["1s"],
         } | sets
         self._threads = Peers(*self.peers.values())

@@ -9,6 +9,7 @@ import pytest
 from tests.support.dns_thread import DnsThread
 from tests.support.node import Node, running
 from tests.support.sink_thread import SinkThread
+from tests.support.valkey import free_port
 
 HOSTS = {"first": "127.0.0.2", "second": "127.0.0.3", "third": "127.0.0.4", "nobody": "127.0.0.7"}
 
@@ -22,13 +23,12 @@ class Hosts:
 
     def start(self) -> None:
         self._stack.enter_context(running(self.dns))
-        port = 0
+        port = free_port()  # on several addresses: a port that the system gives for one may be taken on another
         for name, ip in HOSTS.items():
             self.dns.stub.a(f"{name}.hosts.test", ip)
             if name != "nobody":
                 sink = self.sinks[name] = SinkThread(host=ip, port=port)
                 self._stack.enter_context(running(sink))
-                port = sink.sink.port
         sets = {
             "delivery.dns_servers": [self.dns.stub.address],
             "delivery.mx_port": port,

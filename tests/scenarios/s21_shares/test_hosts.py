@@ -163,7 +163,7 @@ def test_d15_a_session_that_takes_one_message_costs_no_attempt(hosts: Hosts, ver
     for client in clients:
         client.start()
     for client in clients:
-        client.join(30)
+        client.join(90)
     until(lambda: len(hosts.lines(domain)) >= 160)
     assert Counter(hosts.lines(domain)) == {("Delivery", "first.hosts.test", 1): 160}
     assert hosts.got(domain)["first"] == sorted(address for some in wanted for address in some)

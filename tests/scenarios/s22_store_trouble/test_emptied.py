@@ -70,6 +70,6 @@ def test_k5_a_store_emptied_while_the_node_was_down_is_noticed_and_neither_a_new
         assert "emptied" not in node.errors()
         valkey.ask("FLUSHALL")
         with running(node):
-            assert "emptied" in node.call("GET", "/readyz")[1]["reason"]
+            until(lambda: "emptied" in node.call("GET", "/readyz")[1].get("reason", ""))
             assert node.call("POST", "/v1/store/acknowledge")[0] == 200
-            assert node.call("GET", "/readyz")[0] == 200
+            until(lambda: node.call("GET", "/readyz")[0] == 200)

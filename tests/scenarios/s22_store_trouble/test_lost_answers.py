@@ -25,7 +25,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Lossy
             redis=f"redis://127.0.0.1:{way.port}",
             delivery__route=sink.address,
             rules__max_staleness="1s",
-            redis__timeout="1s",
+            redis__timeout="2s",
         )
         node.token = None
         stack.enter_context(pytest.MonkeyPatch.context()).delenv("FLOODGATE_ADMIN_TOKEN", raising=False)

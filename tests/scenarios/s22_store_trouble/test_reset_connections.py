@@ -98,7 +98,7 @@ def test_k2_a_plain_command_over_a_connection_that_is_reset() -> None:
 def test_k2_several_callers_at_once_each_learn_of_it() -> None:
     async def several(link: Link) -> None:
         calls = [link.call(b"agenda", [b"k"], []), link.command("PING"), link.call(b"agenda", [b"k"], [], patient=True)]
-        found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5.0)
+        found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30.0)
         errors = [one for one in found if isinstance(one, BaseException)]
         for error in errors:
             if not isinstance(error, StoreAway):
@@ -115,7 +115,7 @@ def test_k2_a_subscription_over_a_connection_that_is_reset() -> None:
         pool = link._topology.pool
         hearing = subscription.hear(pool, [b"channel"], lambda: None, lambda channel, message: None)
         try:
-            await asyncio.wait_for(hearing, 2.0)
+            await asyncio.wait_for(hearing, 30.0)
         except ConnectionError as error:
             raise StoreAway(str(error)) from error
 

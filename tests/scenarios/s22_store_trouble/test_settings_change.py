@@ -53,7 +53,7 @@ def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place:
             begun = time.monotonic()
             client.send(b"Subject: too late\r\n\r\nhello\r\n.\r\n")
             code, _ = client.getreply()
-            assert (code, time.monotonic() - begun < 2.0) == (451, True)
+            assert (code, time.monotonic() - begun < 4.0) == (451, True)  # it waits for no timeout of the store
         body = until(lambda: (said := place.readyz())[0] == 503 and said[1])
         assert body["reason"] == "the store takes no writes: the server is a replica"
         place.mail_is(451, "the store takes no writes: the server is a replica")
@@ -113,4 +113,4 @@ def test_r5_a_store_that_is_away_is_said_once_and_once_when_it_is_back(place: Tr
     lines = place.lines_since(mark)
     assert len(lines) == 2, lines
     assert "no mail is taken or delivered until it does" in lines[0]
-    assert watch.longest < 2.0, f"/readyz took {watch.longest:.1f} s"  # 1 s, and a loaded machine
+    assert watch.longest < 4.0, f"/readyz took {watch.longest:.1f} s"  # 1 s, and a loaded machine

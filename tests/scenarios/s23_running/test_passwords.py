@@ -54,7 +54,7 @@ def _ping(valkey: Valkey) -> bytes:
 def test_r1_a_password_in_the_url_is_shown_nowhere(guarded: Valkey, tmp_path: Path, url: str, shown: str) -> None:
     settings = tmp_path / "floodgate.toml"
     url, shown = (text.replace("PORT", str(guarded.port)) for text in (url, shown))
-    settings.write_text(f"[redis]\nurl = '{url}'\ntimeout = '500ms'\n")
+    settings.write_text(f"[redis]\nurl = '{url}'\ntimeout = '2s'\n")
     node = Node(tmp_path / "n1", workers=1)
     node.words = [word for word in node.words if word != "--embedded"] + ["--config", str(settings)]
     with pytest.MonkeyPatch.context() as patch:
@@ -141,7 +141,7 @@ def test_r3_a_store_that_is_not_there_is_waited_for_with_the_seconds_said(tmp_pa
         assert json.loads(process.stdout.readline())["event"] == "ready"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         late.stop()
 
 

@@ -36,7 +36,7 @@ def test_r8_the_urls_file_is_there_while_the_api_answers(tmp_path: Path) -> None
     with running(node):
         assert file.read_text() == node.ready["api"] + "\n"
         assert file.stat().st_mode & 0o777 == 0o644
-        with urllib.request.urlopen(file.read_text().strip() + "/healthz", timeout=10) as answer:
+        with urllib.request.urlopen(file.read_text().strip() + "/healthz", timeout=60) as answer:
             assert answer.status == 200
     assert not file.exists()
 

@@ -65,7 +65,7 @@ class Wire:
     """A raw connection that has read its greeting."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address, 15)
+        self._socket = socket.create_connection(address, 60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._replies = self._socket.makefile("rb")
         assert self.reply().startswith(b"220 ")

@@ -109,7 +109,7 @@ def test_i2_what_smtplib_sends_as_bytes_arrives_whatever_its_line_ends(entrance:
     lines = [b"Subject: x", b"X-MQ-Tag: of-smtplib", b"", b"one", b"", b"two"]
     if ends != b"\r":  # smtplib takes a line behind a bare CR for none and does not stuff it
         lines += [b".", b"..", b".three", b"...", b"."]
-    with smtplib.SMTP(*entrance.node.smtp, timeout=15) as client:
+    with smtplib.SMTP(*entrance.node.smtp, timeout=60) as client:
         assert client.sendmail(SENDER, [recipient], ends.join(lines) + ends) == {}
     end = b"\r\n" if ends == b"\r\n" else b"\r\n\r\n"  # smtplib adds a CRLF to the others
     assert entrance.message(recipient) == b"\r\n".join(line for line in lines if line[:5] != b"X-MQ-") + end
@@ -121,10 +121,10 @@ def test_i2_a_file_with_lf_that_curl_sends_arrives(entrance: Entrance) -> None:
     recipient = "curl@dest.test"
     path = entrance.node.folder / "letter.txt"
     path.write_bytes(b"From: a@example.org\nSubject: by curl\n\none\n.two\n.\n\nend\n")
-    words = ["curl", "-sS", "--max-time", "15", "--url", "smtp://{}:{}".format(*entrance.node.smtp)]
+    words = ["curl", "-sS", "--max-time", "60", "--url", "smtp://{}:{}".format(*entrance.node.smtp)]
     done = subprocess.run(
         [*words, "--mail-from", SENDER, "--mail-rcpt", recipient, "-T", str(path)],
-        capture_output=True, timeout=60, check=False,
+        capture_output=True, timeout=90, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     content = path.read_bytes().replace(b"\n", b"\r\n")
@@ -134,7 +134,7 @@ def test_i2_a_file_with_lf_that_curl_sends_arrives(entrance: Entrance) -> None:
 
 def test_i2_the_corpus_with_lf_line_ends_arrives_as_it_does_with_crlf(entrance: Entrance) -> None:
     sent = {}
-    with smtplib.SMTP(*entrance.node.smtp, timeout=15) as client:
+    with smtplib.SMTP(*entrance.node.smtp, timeout=60) as client:
         client.ehlo("c.example")
         for name, content in corpus.own().items():
             text = content.replace(b"\r\n", b"\n")

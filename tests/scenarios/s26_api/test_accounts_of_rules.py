@@ -9,14 +9,14 @@ from tests.support.rest import ask
 
 def test_o14_a_rule_that_expires_while_it_is_swept_gets_one_answer_everywhere(place: Any):
     place.scheduled("expiring", "expiring.test", 1000)
-    order = {"code": 554, "tag": "expiring", "duration": "2s"}
-    made = ask(place.api, "POST", "/v1/errors?wait=10s&until=swept", json.dumps(order).encode())
+    order = {"code": 554, "tag": "expiring", "duration": "4s"}
+    made = ask(place.api, "POST", "/v1/errors?wait=20s&until=swept", json.dumps(order).encode())
     statement = ask(place.api, "GET", f"/v1/errors/{made.body['id']}/statement").body
     assert statement["sweep"]["state"] == "stopped", "it expired in the middle"
     assert (made.status, statement["complete"], statement["balanced"]) == (201, True, True)
     assert 0 < statement["intercepted"]["queued"] < 1000
     place.scheduled("expiring_too", "expiring.test", 1000)
-    words = ("errors", "add", "554", "--tag", "expiring_too", "--domain", "expiring.test", "--duration", "800ms")
+    words = ("errors", "add", "554", "--tag", "expiring_too", "--domain", "expiring.test", "--duration", "3s")
     said = place.floodgate(*words, "--wait", "10s", "--until", "swept", "--json", "--yes")
     assert said.status == 0, said.err
     statement = ask(place.api, "GET", f"/v1/errors/{json.loads(said.out)['id']}/statement").body
@@ -25,7 +25,7 @@ def test_o14_a_rule_that_expires_while_it_is_swept_gets_one_answer_everywhere(pl
 
 def test_o14_a_rule_that_expires_before_its_sweep_begins_is_over_too(place: Any):
     made = ask(
-        place.api, "POST", "/v1/errors?wait=10s&until=swept", b'{"code": 554, "tag": "short", "duration": "1ms"}'
+        place.api, "POST", "/v1/errors?wait=20s&until=swept", b'{"code": 554, "tag": "short", "duration": "1ms"}'
     )
     statement = ask(place.api, "GET", f"/v1/errors/{made.body['id']}/statement").body
     assert (made.status, statement["complete"]) == (201, True)
@@ -34,7 +34,7 @@ def test_o14_a_rule_that_expires_before_its_sweep_begins_is_over_too(place: Any)
 def test_o6_the_statement_of_a_removed_rule_can_still_be_read_and_remove_says_so(place: Any):
     place.scheduled("removed", "removed.test", 20)
     made = ask(
-        place.api, "POST", "/v1/errors?wait=10s&until=swept", b'{"code": 554, "tag": "removed", "reason": "wrong"}'
+        place.api, "POST", "/v1/errors?wait=20s&until=swept", b'{"code": 554, "tag": "removed", "reason": "wrong"}'
     )
     assert made.status == 201
     path = f"/v1/errors/{made.body['id']}"

@@ -1,13 +1,11 @@
 """The record of a recipient whose delivery has ended says as much as that of one that lives."""
 
 import json
-import os
-import signal
 from typing import Any
 
 import pytest
 
-from tests.support.node import until
+from tests.support.node import standing_still, until
 from tests.support.rest import ask
 
 ODD = "no\x9b31m \u202ereversed\u2028line\x7f"
@@ -29,12 +27,9 @@ def answering(place: Any):
 
 def test_a17_mail_comes_and_goes_while_the_api_stands_still(place: Any) -> None:
     api = place.node.child("control_api")
-    os.kill(api, signal.SIGSTOP)
-    try:
+    with standing_still(api):
         place.node.send("a@isolated.test", ("isolated",))
         until(lambda: place.arrived("isolated.test") == ["a@isolated.test"])
-    finally:
-        os.kill(api, signal.SIGCONT)
     place.rests("isolated", delivered=1)
 
 
@@ -88,7 +83,7 @@ def test_o13_what_a_rule_or_a_person_ended_names_the_rule_and_the_attempts(place
     live = ask(place.api, "GET", f"/v1/messages/{deferred}").body["recipients"][0]
     assert (live["pool"], live["error"]["text"]) == ("default", "come back")
     order = b'{"code": 554, "extended": "5.7.1", "description": "stopped", "tag": "o13-rule"}'
-    made = ask(place.api, "POST", "/v1/errors?wait=10s", order).body
+    made = ask(place.api, "POST", "/v1/errors?wait=20s", order).body
     found = recipient_of(place, deferred, "UNDELIVERABLE")
     assert found["reason"] == "INTERCEPTED"
     assert (found["forced"]["rule"], found["forced"]["generation"]) == (made["id"], made["generation"])
@@ -108,7 +103,7 @@ def test_o13_what_a_rule_or_a_person_ended_names_the_rule_and_the_attempts(place
 
 def test_o13_many_swept_at_once_share_what_they_have_in_common(place: Any):
     message = place.scheduled("o13-swept", "o13.test", 150)
-    made = ask(place.api, "POST", "/v1/errors?wait=10s&until=swept", b'{"code": 554, "tag": "o13-swept"}').body
+    made = ask(place.api, "POST", "/v1/errors?wait=20s&until=swept", b'{"code": 554, "tag": "o13-swept"}').body
     answer = ask(place.api, "GET", f"/v1/messages/{message}").body
     assert len(answer["recipients"]) == 150
     for found in answer["recipients"]:

@@ -59,7 +59,7 @@ def unready(place: Place) -> dict[str, Any] | None:
 @pytest.mark.parametrize("how", DAMAGES)
 def test_k15_a_node_that_starts_under_a_rule_it_cannot_read_says_so(place: Place, how: str) -> None:
     node = place.node
-    rule = node.call("POST", "/v1/errors?wait=10s", {"code": 554, "tag": f"k15-{how}"})[1]["id"]
+    rule = node.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": f"k15-{how}"})[1]["id"]
     node.stop()
     mark = len(node.errors())
     with redis.Redis(port=place.valkey.port) as store, ThreadPoolExecutor(1) as thread:
@@ -68,8 +68,7 @@ def test_k15_a_node_that_starts_under_a_rule_it_cannot_read_says_so(place: Place
         starting = thread.submit(node.start)
         try:
             url = node.folder / "api.url"
-            until(url.exists)
-            assert url.read_text() == place.api + "\n"
+            until(lambda: url.exists() and url.read_text() == place.api + "\n")
             assert rule in until(lambda: unready(place))["reason"]
             told = "421 4.3.2 no mail is taken: a rule in the store cannot be read by this node, try again later\r\n"
             assert greeting(place.smtp) == told
@@ -86,4 +85,4 @@ def test_k15_a_node_that_starts_under_a_rule_it_cannot_read_says_so(place: Place
     until(lambda: ask(place.api, "GET", "/readyz", token=None).status == 200)
     node.send(f"{how}@k15.example")
     until(lambda: place.sink.to("k15.example"))
-    assert node.call("DELETE", f"/v1/errors/{rule}?wait=10s")[0] == 200
+    assert node.call("DELETE", f"/v1/errors/{rule}?wait=20s")[0] == 200

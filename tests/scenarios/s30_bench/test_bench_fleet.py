@@ -9,7 +9,7 @@ from bench.scale_point import measure
 
 
 def test_a_node_on_a_server_of_its_own_proves_all_that_a_fleet_must_do() -> None:
-    shape = Shape(1, Load(100, 1024, 5, 5, 1, []), store="single", orders=2, proved=True)
+    shape = Shape(1, Load(100, 1024, 5, 5, 1, ["api.wait=20s"]), store="single", orders=2, proved=True)
     with tempfile.TemporaryDirectory(prefix="fg-") as folder:
         point = measure(Path(folder), shape, lambda text: None)
     assert point["lanes"] == [[0, 1, 2, 3]]

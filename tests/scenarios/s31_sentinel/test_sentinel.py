@@ -83,7 +83,10 @@ def test_the_node_says_how_much_a_new_master_lacks(store: Sentinels, tmp_path: P
         until(lambda: waiting(node) == 20)
         written = offset(store.master)
         until(lambda: offset(store.replica) >= written)
-        store.replica.ask("REPLICAOF", "127.0.0.1", "1")  # the sentinels would mend that after some seconds
+        # It stays the replica of its master for the sentinels, which would mend another setting after some seconds.
+        store.replica.ask("CONFIG", "SET", "masteruser", "nobody", "masterauth", "wrong")
+        store.master.ask("CLIENT", "KILL", "TYPE", "replica")
+        until(lambda: b"master_link_status:down" in store.replica.ask("INFO", "replication"))
         for number in range(10):
             node.send(f"lost{number}@example.com", text="x" * 1000)
         until(lambda: waiting(node) == 30)

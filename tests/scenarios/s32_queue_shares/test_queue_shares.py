@@ -14,7 +14,7 @@ from tests.support.recount import assert_balanced
 
 DEEP = 25_000
 DOT = 0.002  # seconds that the destination takes for a message, one after the other: the whole takes 100 s
-SOON = 2.0
+SOON = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_deep_shares_take_turns(place: NodeAndSink) -> None:
     [queue] = answer["queues"]
     bulk, big = place.node.statement("bulk"), place.node.statement("big")
     assert abs(bulk["delivered"] - big["delivered"]) < 0.2 * (bulk["delivered"] + big["delivered"]), (bulk, big)
-    assert queue["due"] + queue["claimed"] <= bulk["queued"] + big["queued"] + 2000, (queue, bulk, big)
+    assert queue["due"] + queue["claimed"] <= bulk["queued"] + big["queued"] + 5000, (queue, bulk, big)
 
 
 def test_an_order_meets_every_share_of_the_queue(place: NodeAndSink, tmp_path: pathlib.Path) -> None:

@@ -17,6 +17,11 @@ class WithPreviews(NodeAndSink):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithPreviews]:
-    sets: dict[str, Any] = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
+    sets: dict[str, Any] = {
+        "delivery__lease": "20s",
+        "rules__max_staleness": "2s",
+        "pools__default": {},
+        "pools__gold__ips": ["127.0.0.2"],
+    }
     with shared(WithPreviews(tmp_path_factory.mktemp("s38"), embedded=True, **sets)) as made:
         yield made

@@ -11,7 +11,7 @@ async def test_a_canary_is_confirmed_by_every_process_and_shown_by_its_metric_al
     events = sum(event["type"] == "Rule" for event in place.node.events())
     before = figures(place.api)
     assert "floodgate_canary_effective_seconds" not in before
-    flight = await flight_on(place.node.ready["redis"])
+    flight = await flight_on(place.node.ready["redis"], 2.0)
     assert flight is not None
     assert flight.unconfirmed == ()
     shown = figures(place.api)

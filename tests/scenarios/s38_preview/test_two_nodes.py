@@ -21,8 +21,8 @@ def test_a_hold_is_decided_by_another_node_when_its_own_dies(tmp_path: pathlib.P
         first = Node(tmp_path / "n1", "n1", valkey.url, 1, node__roles=["api", "delivery"], **sets)
         second = Node(tmp_path / "n2", "n2", valkey.url, 1, **sets)
         with running(second, first):
-            second.send([f"u{n}@c1.test" for n in range(6)], ("c1",), X_MQ_Delayed="+3s")
-            second.send([f"u{n}@c2.test" for n in range(6)], ("c2",), X_MQ_Delayed="+3s")
+            second.send([f"u{n}@c1.test" for n in range(6)], ("c1",), X_MQ_Delayed="+8s")
+            second.send([f"u{n}@c2.test" for n in range(6)], ("c2",), X_MQ_Delayed="+8s")
             assert first.process is not None
             theirs = [first.process.pid, *(child.pid for child in psutil.Process(first.process.pid).children())]
             sweepers = [node.child("mta.runtime.sweeper") for node in (first, second)]
@@ -34,7 +34,7 @@ def test_a_hold_is_decided_by_another_node_when_its_own_dies(tmp_path: pathlib.P
             for pid in theirs:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            first.process.wait(10)
+            first.process.wait(60)
             first.process = None
             with contextlib.suppress(ProcessLookupError):  # its supervisor may have replaced it
                 os.kill(sweepers[1], signal.SIGCONT)

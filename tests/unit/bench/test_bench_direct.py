@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 def send(address: str, messages: int, sessions: int = 5) -> dict[str, object]:
     command = [sys.executable, "-m", "bench.source", "--target", address, "--messages", str(messages)]
-    done = subprocess.run([*command, "--sessions", str(sessions)], capture_output=True, text=True, cwd=ROOT, timeout=30)
+    done = subprocess.run([*command, "--sessions", str(sessions)], capture_output=True, text=True, cwd=ROOT, timeout=90)
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
 

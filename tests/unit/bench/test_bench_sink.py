@@ -41,7 +41,7 @@ class Client:
     """A socket that says what it is told and reads whole lines."""
 
     def __init__(self, at: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(at, timeout=10)
+        self._socket = socket.create_connection(at, timeout=60)
         self._lines = self._socket.makefile("rb")
         self.read()
 
@@ -101,15 +101,15 @@ def test_a_message_without_content_and_one_without_number_are_messages(tmp_path:
 
 
 def test_what_follows_a_dot_waits_for_its_delayed_reply(tmp_path: Path) -> None:
-    with sink(tmp_path, "--delay-ms", "600") as running:
+    with sink(tmp_path, "--delay-ms", "2500") as running:
         slow, other = Client(running.at), Client(running.at)
         slow.say(b"MAIL FROM:<a@b>\r\nRCPT TO:<u00000007@x>\r\nDATA\r\n", 3)
         start = time.monotonic()
         slow.say(HEADER % 7 + b"\r\n.\r\nNOOP\r\nHELP\r\n", 0)
         assert other.say(b"NOOP\r\n") == [b"250"]
-        assert time.monotonic() - start < 0.55
+        assert time.monotonic() - start < 2.0
         assert [slow.read() for _ in range(3)] == [b"250", b"250", b"502"]
-        assert time.monotonic() - start >= 0.599
+        assert time.monotonic() - start >= 2.499
         slow.close()
         other.close()
 
@@ -142,7 +142,7 @@ def test_an_account_writes_when_each_message_was_received_and_begins_anew(tmp_pa
 
 def test_mail_over_tls_is_counted_as_such(tmp_path: Path) -> None:
     with sink(tmp_path, "--tls") as running:
-        with smtplib.SMTP(*running.at, timeout=10) as client:
+        with smtplib.SMTP(*running.at, timeout=60) as client:
             client.starttls(context=NO_VERIFICATION)
             client.ehlo()
             assert not client.has_extn("starttls")
@@ -168,7 +168,7 @@ def test_a_connection_that_ends_in_its_handshake_is_not_open_any_more(tmp_path: 
         client.say(b"STARTTLS\r\n")
         client.say(words, 0)
         client.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while running.ask("account", "end")["most_open"]:  # of an account that begins anew: those still open
             assert time.monotonic() < deadline
         survivor = Client(running.at)
@@ -185,4 +185,4 @@ def test_starttls_is_unknown_where_it_is_not_offered(tmp_path: Path) -> None:
 
 def test_a_sink_without_tls_needs_no_cryptography() -> None:
     code = "import sys, bench.sink; sys.exit('cryptography' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -61,13 +61,13 @@ def test_a_paced_source_takes_its_time(tmp_path: Path) -> None:
 def test_a_source_that_is_told_to_stop_accounts_for_what_it_began(tmp_path: Path) -> None:
     with stopping(Sink(tmp_path / "sink.log")) as sink:
         source = start_source(load(10**6), sink.address, tmp_path, "--rate", "200", "--until-told")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while sink.stats()["unique"] < 10:
             assert time.monotonic() < deadline
         assert source.stdin is not None
         source.stdin.close()
         source.stdin = None
-        source.wait(20)
+        source.wait(60)
         sent = result_of(source)
         got = sink.account()
     assert 10 <= sent["messages"] < 10**6
@@ -80,7 +80,7 @@ def test_a_message_that_is_refused_voids_the_run(tmp_path: Path) -> None:
         assert sink.stdout is not None
         address = json.loads(sink.stdout.readline())["listen"]
         source = start_source(load(3), address, tmp_path)
-        source.wait(20)
+        source.wait(60)
         with pytest.raises(RunVoid, match="3 messages were not accepted"):
             result_of(source)
         sink.communicate()

@@ -14,7 +14,7 @@ def test_help_names_every_command_without_loading_it() -> None:
         "import sys; from mta.cli.main import main; main(['--help'], standalone_mode=False);"
         "print([m for m in sorted(sys.modules) if m.startswith('mta.cli.')])"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=90)
     assert ran.stdout.splitlines()[-1] == "['mta.cli.commands', 'mta.cli.main']"
 
 

@@ -47,10 +47,10 @@ def peer() -> Iterator[tuple[Receiver, str]]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(60)
     yield receiver, f"127.0.0.1:{bound[0].sockets[0].getsockname()[1]}"
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(60)
     bound[0].close()
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()

@@ -20,7 +20,7 @@ async def dialog(tmp_path: Path, text: str, recipient: str) -> tuple[Destination
     server = await loop.create_server(lambda: ScriptedSmtp(destination), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, timeout=5, start_tls=None)
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, timeout=60, start_tls=None)
         async with client:
             _, reply = await client.sendmail("a@example.com", [recipient], b"Subject: x\r\n\r\nx\r\n")
         return destination, reply

@@ -72,7 +72,7 @@ async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None
 async def test_c90_tls_that_fails(setting: str, verdict: Verdict, connections: int) -> None:
     async with (
         Sink(extensions=("PIPELINING", "STARTTLS")) as sink,
-        Rig(route=to(sink), tls=setting, command_timeout=0.5) as rig,
+        Rig(route=to(sink), tls=setting, command_timeout=2.0) as rig,
     ):
         sink.script["STARTTLS"] = "220 go\r\nthis is no handshake"
         rig.send("a@example.com")
@@ -93,7 +93,7 @@ async def test_d14_a_broken_starttls_is_remembered_and_told(
 ) -> None:
     async with (
         Sink(extensions=("PIPELINING", "STARTTLS")) as sink,
-        Rig(route=to(sink), retries=(1.0,), command_timeout=0.5) as rig,
+        Rig(route=to(sink), retries=(1.0,), command_timeout=2.0) as rig,
     ):
         sink.script["STARTTLS"] = answer
         rig.send("a@example.com")

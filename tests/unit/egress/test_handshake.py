@@ -16,7 +16,7 @@ async def attempt(peer: ScriptedPeer, **settings: object) -> Outcome:
     """The outcome of one message of eight-bit content to the peer."""
     await peer.listen()
     try:
-        async with Rig(route=peer.address, command_timeout=1.0, greeting_timeout=1.0, **settings) as rig:
+        async with Rig(route=peer.address, command_timeout=2.0, greeting_timeout=2.0, **settings) as rig:
             rig.send("a@example.com", content=b"caf\xc3\xa9\r\n", needs_8bit=True)
             (outcome,) = await rig.settle.until(1)
             return outcome

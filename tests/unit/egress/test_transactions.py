@@ -166,7 +166,7 @@ async def test_a_refused_transaction_leaves_the_connection_to_the_next(sink: Sin
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "."])
 async def test_silence_ends_in_a_timeout_and_after_the_dot_says_so_c30_c31(sink: Sink, verb: str) -> None:
     sink.script[verb] = STALL
-    async with Rig(route=to(sink), command_timeout=0.2, dot_timeout=0.2) as rig:
+    async with Rig(route=to(sink), command_timeout=1.0, dot_timeout=1.0) as rig:
         rig.send("a@example.com")
         (outcome,) = await rig.settle.until(1)
     assert outcome.verdict is Verdict.TEMPORARY
@@ -425,7 +425,7 @@ async def test_draining_returns_what_was_not_begun_and_finishes_the_rest() -> No
 
 
 async def test_a_lost_session_settles_only_what_is_past_its_dot() -> None:
-    async with Sink() as sink, Rig(route=to(sink), dot_timeout=0.2) as rig:
+    async with Sink() as sink, Rig(route=to(sink), dot_timeout=1.0) as rig:
         sink.script["."] = STALL
         rig.limits.connections = 1
         rig.send("a@example.com")
@@ -454,7 +454,7 @@ async def test_a_rule_intercepts_before_mail(sink: Sink) -> None:
 async def test_a_rule_that_comes_before_the_dot_aborts(sink: Sink) -> None:
     verb = "MAIL"
     sink.script[verb] = lambda connection, argument: STALL if "stopped" in argument else None
-    async with Rig(route=to(sink), command_timeout=1.0) as rig:
+    async with Rig(route=to(sink), command_timeout=30.0) as rig:
         rig.send("a@example.com", sender="stopped@x", tags=("stop",))
         await sink.until(lambda sink: any(c.startswith("MAIL") for _, c in sink.commands))
         assert rig.rules.put(rule(tag="stop", code=451)) == []
@@ -488,7 +488,7 @@ async def test_an_abort_before_data_keeps_the_connection_behind_a_reset() -> Non
 
 async def test_what_is_past_its_dot_is_listed_once_and_remembers_the_rule(sink: Sink) -> None:
     sink.script["."] = STALL
-    async with Rig(route=to(sink), dot_timeout=0.3) as rig:
+    async with Rig(route=to(sink), dot_timeout=1.5) as rig:
         (_claimed,) = rig.send("a@example.com", tags=("stop",))
         await sink.until(lambda sink: len(sink.received) == 1)
         (listed,) = rig.rules.put(rule(tag="stop"))
@@ -631,7 +631,7 @@ async def test_a_rule_for_the_peer_intercepts_before_mail_and_names_it(sink: Sin
 @pytest.mark.parametrize("verb", ["MAIL", "."])
 async def test_a_rule_for_the_peer_meets_what_is_under_way(sink: Sink, verb: str) -> None:
     sink.script[verb] = STALL
-    async with Rig(route=to(sink), command_timeout=1.0, dot_timeout=0.3) as rig:
+    async with Rig(route=to(sink), command_timeout=30.0, dot_timeout=1.5) as rig:
         rig.send("a@example.com")
         await sink.until(
             lambda sink: bool(sink.received) if verb == "." else any("MAIL" in c for _, c in sink.commands)
@@ -648,7 +648,7 @@ async def test_a_rule_for_the_peer_meets_what_is_under_way(sink: Sink, verb: str
 
 async def test_what_is_past_its_dot_is_listed_again_for_an_edited_rule(sink: Sink) -> None:
     sink.script["."] = STALL
-    async with Rig(route=to(sink), dot_timeout=0.3) as rig:
+    async with Rig(route=to(sink), dot_timeout=1.5) as rig:
         rig.send("a@example.com", tags=("stop",))
         await sink.until(lambda sink: len(sink.received) == 1)
         first = rig.rules.put(rule(tag="stop"))

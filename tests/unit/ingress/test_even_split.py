@@ -11,6 +11,7 @@ from mta.ingress import acceptor as acceptor_module
 from mta.ingress import listener as module
 from mta.ingress import worker_loads as loads_module
 from mta.ingress.worker_loads import WorkerLoads
+from tests.support.eventually import eventually
 from tests.support.intake import Intake, intake
 
 
@@ -102,7 +103,7 @@ async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_unti
         loop = asyncio.get_running_loop()
         began = loop.time()
         clients = await asyncio.wait_for(asyncio.gather(*(running.connect() for _ in range(80))), 30.0)
-        assert 5 * 0.05 * 0.9 <= loop.time() - began < 80 * 0.05 * 0.5
+        assert 5 * 0.05 * 0.9 <= loop.time() - began < 80 * 0.05 * 0.9
         stuck.tell(0, 1)  # it moves
         began = loop.time()
         clients.append(await running.connect())
@@ -113,12 +114,11 @@ async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_unti
 
 async def test_one_that_took_nothing_has_another_chance_after_each_tick(monkeypatch):
     monkeypatch.setattr(loads_module, "MISSED_AT_MOST", 1)
-    monkeypatch.setattr(module, "TICK", 0.25)
+    monkeypatch.setattr(module, "TICK", 1.0)
     async with beside_a_stuck_one() as (running, _):
         clients = [await running.connect() for _ in range(3)]
         assert not running.listener.acceptor.loads.is_ahead(full=False)
-        await asyncio.sleep(0.5)
-        assert running.listener.acceptor.loads.is_ahead(full=False)
+        await eventually(lambda: running.listener.acceptor.loads.is_ahead(full=False))
         for _, writer in clients:
             writer.close()
 

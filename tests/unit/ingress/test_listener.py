@@ -39,7 +39,7 @@ async def read_codes(reader, count):
 
 async def test_smtplib_hands_in_a_message():
     def send(port):
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="client", timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="client", timeout=60) as client:
             client.sendmail(
                 "a@example.com",
                 ["b@example.net", "c@example.net"],
@@ -63,7 +63,7 @@ async def test_swaks_hands_in_a_message():
             "swaks", "--server", f"127.0.0.1:{running.port}", "--from", "a@example.com", "--to", "b@example.net",
             "--add-header", "X-MQ-Tag: campaign", stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0, output.decode()
         assert [message.tags for message in running.store.messages] == [("campaign",)]
 
@@ -183,18 +183,18 @@ async def test_octets_do_not_prolong_a_command(monkeypatch):
 
 async def test_the_time_for_a_command_begins_anew_with_each_and_with_the_reply_to_a_message(monkeypatch):
     monkeypatch.setattr(module, "TICK", 0.02)
-    async with intake(command_timeout=0.3, data_timeout=0.3) as running:
+    async with intake(command_timeout=0.9, data_timeout=0.9) as running:
         reader, writer = await running.connect()
         for _ in range(5):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
             writer.write(b"VRFY x\r\n")
             assert await read_codes(reader, 1) == [252]
         running.store.hold.clear()
         writer.write(MESSAGE)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.1)
         running.store.hold.set()
         assert await read_codes(reader, 5) == [250, 250, 250, 354, 250]
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.3)
         writer.write(b"NOOP\r\n")
         assert await read_codes(reader, 2) == [250, 421]
         writer.close()

@@ -98,7 +98,7 @@ class Rig:
 
     def until(self, holds: Callable[[], bool]) -> None:
         """Let it work while the clock runs."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < deadline, (self.writer.recipients, self.writer.gaps)
             self.now += 0.3

@@ -62,7 +62,7 @@ async def test_idle_it_asks_nothing_until_something_comes_and_stops_at_once(tmp_
     await until(lambda: bench.ids == ["0.1.1-0.0"])
     await until(lambda: len(outbox.waits) == 2)
     assert max(outbox.waits) <= 1.0, "leases and rule changes do not wait longer"
-    await asyncio.wait_for(bench.journal.stop(), 1.0)
+    await asyncio.wait_for(bench.journal.stop(), 10.0)
 
 
 async def test_a_stop_waits_for_a_store_that_is_away_once_and_not_for_each_lane(tmp_path):

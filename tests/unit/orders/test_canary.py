@@ -81,7 +81,7 @@ async def test_a_canary_is_effective_once_each_process_has_confirmed_it_and_leav
 
 
 async def test_a_process_that_does_not_confirm_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig(staleness=0.1)
+    rig = Rig(staleness=1.0)
     for guard in rig.guards:
         await guard.beat()
     flying = asyncio.create_task(rig.canary().fly())

@@ -65,9 +65,13 @@ async def test_effective_when_every_session_of_the_wait_set_has_confirmed(rig):
     assert effect.unconfirmed == ("w1.1", "w2.1")
     assert effect.effective_by == 105_500
     await rig.beat("w1")
-    await asyncio.sleep(0.04)
-    half = await rig.book.effect(effect.rule)
-    assert (half.effective, half.confirmed, half.unconfirmed) == (False, ("w1.1",), ("w2.1",))
+
+    async def half() -> bool:
+        return bool((await rig.book.effect(effect.rule)).confirmed)
+
+    await until(half)
+    seen = await rig.book.effect(effect.rule)
+    assert (seen.effective, seen.confirmed, seen.unconfirmed) == (False, ("w1.1",), ("w2.1",))
     rig.clock.seconds = 101.0
     await rig.beat("w2")
     await until(lambda: rig.shared.effects)

@@ -1,6 +1,5 @@
 """Orders for many rules: when a set is effective, and what becomes of one that the store keeps or loses in part."""
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -14,6 +13,7 @@ from mta.orders.set_orders import SetOrders
 from mta.ports.rule_sets import SetPlaced, StoredSet
 from mta.rules.guard import Guard
 from tests.support.actors import ME
+from tests.support.eventually import eventually
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 
 ABOUT = RuleSet("a-set", 5, "")
@@ -93,11 +93,7 @@ async def rig():
 
 
 async def until(true) -> None:
-    for _ in range(400):
-        if await true():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen")
+    await eventually(true, least=0.005)
 
 
 async def test_a_set_is_effective_with_its_last_part_and_so_is_each_rule_of_it(rig):

@@ -24,6 +24,6 @@ Cycle("end")
 
 
 def test_the_collector_looks_at_the_objects_of_the_work_alone() -> None:
-    ran = subprocess.run([sys.executable, "-P", "-c", PROGRAM], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-P", "-c", PROGRAM], capture_output=True, text=True, timeout=90)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == ["collects", "collected work"]

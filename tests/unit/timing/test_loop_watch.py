@@ -15,7 +15,7 @@ async def test_a_loop_that_is_held_is_noticed_and_one_that_runs_is_not() -> None
     try:
         await asyncio.sleep(0.05)
         time.sleep(0.4)  # noqa: ASYNC251  # that is what is watched for
-        await until(lambda: watch.holds == 1)
+        await until(lambda: watch.holds >= 1)  # a busy machine may have held it, too
         assert watch.longest >= 0.2
     finally:
         watch.stop()
