@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psutil
@@ -121,7 +121,8 @@ class HistoryFaults:
         module = {"journal": "mta.runtime.journal"}.get(kind, kind)
         for child in psutil.Process(node.process.pid).children():
             if module_of(child) == module:
-                child.kill()
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
 
     def _compare(self, history: HistoryView, follower: Follower, accepted: set[str]) -> None:
         def arrived() -> bool:
@@ -129,6 +130,7 @@ class HistoryFaults:
             return accepted <= there
 
         until(arrived, 60.0, "history lacks deliveries")
+        until(lambda: {line["event"] for line in as_lines(history.events())} == self._logged(), what="they differ")
         rows = history.rows(page=101)
         receipts = Counter(one.recipients[0] for one in self.sink.sink.received if one.taken)
         sent = Counter(row.last.recipient for row in rows if row.standing.status is Status.SENT)

@@ -66,7 +66,7 @@ def _storm(
         until(lambda: len(load.taken) > before + 50, what="mail is not taken again after the storm")
     until(lambda: _at_rest(node), what="mail waits that nobody delivers")
     copies = _copies(sink)
-    _wait_for(lambda: set(copies) <= _logged(node).keys(), 10)
+    _wait_for(lambda: set(copies) <= _logged(node).keys(), 60)
     report = recount(valkey.url)
     return Evidence(
         load=load,

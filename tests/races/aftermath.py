@@ -10,7 +10,7 @@ from tests.races.plan import Campaign
 from tests.support.recount import recount
 
 _ENDS = ("Delivery", "Intercepted", "Cancellation")
-_JOURNAL = 10.0  # seconds for it to write what it has
+_JOURNAL = 60.0  # seconds for it to write what it has
 
 
 class Aftermath(NamedTuple):

@@ -39,16 +39,16 @@ class _Race:
     async def run(self) -> Evidence:
         cluster, plan = self._cluster, self._plan
         worker = (await cluster.workers())[plan.hit]
-        pause = await cluster.call("POST", "/v1/pauses?wait=10s", plan.pause)
+        pause = await cluster.call("POST", "/v1/pauses?wait=30s", plan.pause)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._inject())
             await self._moment()
             group.create_task(self._strike(worker))
             rule = await self._order()
             await asyncio.to_thread(cluster.destination.hurry)
-        await eventually(lambda: self._is_stopped(rule["id"]), 20.0)
-        await cluster.call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")
-        await eventually(self._is_over, 30.0)
+        await eventually(lambda: self._is_stopped(rule["id"]), 60.0)
+        await cluster.call("DELETE", f"/v1/pauses/{pause['id']}?wait=30s")
+        await eventually(self._is_over, 60.0)
         return await self._evidence(rule)
 
     async def _inject(self) -> None:
@@ -70,11 +70,11 @@ class _Race:
         async def is_everywhere() -> bool:
             return len(self._source.told) >= enough and await self._is_in(STATES)
 
-        assert await eventually(is_lasting, 40.0), self._where()
+        assert await eventually(is_lasting, 90.0), self._where()
         self._may_go_on.set()
         for _ in range(_TRIES):
             await asyncio.to_thread(destination.linger)
-            assert await eventually(is_everywhere, 40.0), self._where()
+            assert await eventually(is_everywhere, 90.0), self._where()
             await asyncio.to_thread(destination.calm)
             await asyncio.sleep(self._plan.lingers)
             if await eventually(is_everywhere, 5.0):
@@ -103,7 +103,7 @@ class _Race:
         await asyncio.sleep(max(0.0, -self._plan.hit_at))
         self._ordered_at = time.time() * 1000
         body = {"code": 554, "extended": "5.7.1", "description": "stopped", "tag": Campaign.STOP.value}
-        answer = await cluster.call("POST", "/v1/errors?wait=20s", body, node)
+        answer = await cluster.call("POST", "/v1/errors?wait=50s", body, node)
         assert answer["effective"], answer
         found: dict[str, Any] = await cluster.call("GET", f"/v1/errors/{answer['id']}", node=node)
         return found

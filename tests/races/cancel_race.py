@@ -21,7 +21,7 @@ _CONNECTIONS = 4  # of a client
 _CANCELED = 0.25  # of all messages
 _REPEATED = 0.3  # of those: by another client at the same time, or some time later
 _ASKED_AGAIN = 300  # once all is at rest
-_PATIENCE = 15.0  # seconds until the last answer must have become 200 or 409
+_PATIENCE = 40.0  # seconds until the last answer must have become 200 or 409
 _DUE = "X-MQ-Delayed: +3s"
 _SOON, _LATER = 0.1, 3.0  # seconds after its acceptance, at most
 
@@ -78,7 +78,7 @@ class _Race:
 
     async def run(self) -> Evidence:
         cluster = self._cluster
-        pause = await cluster.call("POST", "/v1/pauses?wait=10s", self._plan.pause)
+        pause = await cluster.call("POST", "/v1/pauses?wait=30s", self._plan.pause)
         for _ in range(_CLIENTS):
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
             self._clients.append(
@@ -87,8 +87,8 @@ class _Race:
         try:
             await self._source.run()
             await asyncio.gather(*self._asking)
-            await cluster.call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")
-            await eventually(self._is_over, 20.0)
+            await cluster.call("DELETE", f"/v1/pauses/{pause['id']}?wait=30s")
+            await eventually(self._is_over, 60.0)
             again = self._rng.sample(sorted(self._answers), min(_ASKED_AGAIN, len(self._answers)))
             await asyncio.gather(*(self._ask(message) for message in [*again, *await self._waiting()]))
         finally:

@@ -35,7 +35,7 @@ class Cluster:
         try:
             await asyncio.to_thread(self._start)
             await asyncio.gather(*(asyncio.to_thread(node.start) for node in self.nodes))
-            assert await eventually(self._all_confirmed, 20.0), "not every process has confirmed the rules"
+            assert await eventually(self._all_confirmed, 60.0), "not every process has confirmed the rules"
         except BaseException:
             await self.__aexit__()
             raise

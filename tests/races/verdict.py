@@ -9,7 +9,7 @@ from tests.races.ledger import Ledger
 from tests.races.plan import POOLS, STATES, Campaign, Fault, Mail, Plan
 from tests.races.source import Told
 
-LATEST_MAIL = 250.0  # milliseconds after effective_at
+LATEST_MAIL = 1000.0  # milliseconds after effective_at, on a busy machine: the destination reads it later
 _ENOUGH_LANES = 2
 
 

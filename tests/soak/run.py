@@ -17,7 +17,7 @@ from tests.soak.verdict import KINDS, Evidence, explanations, findings
 from tests.support.recount import recount
 
 _DRAIN = 90.0  # seconds until nothing waits any more, after the last fault
-_JOURNALS = 20.0  # seconds for the rest of the log
+_JOURNALS = 60.0  # seconds for the rest of the log
 _EXAMPLES = 10  # of each kind of finding
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _ENDED = re.compile(r"(\S+) \(pid (\d+)\) ended with status (-?\d+)")
@@ -81,6 +81,15 @@ async def _journals_at_rest(cluster: Cluster) -> None:
         return all(cluster.valkey.ask("XLEN", f"fg:{{{lane}}}:events") == b":0\r\n" for lane in range(lanes))
 
     await eventually(written, _JOURNALS)
+    logs = [node.log for node in cluster.nodes.values()]
+
+    async def still() -> bool:
+        """What left the store comes to the log by way of the spool."""
+        before = [log.stat().st_size for log in logs if log.exists()]
+        await asyncio.sleep(1.0)
+        return before == [log.stat().st_size for log in logs if log.exists()]
+
+    await eventually(still, _JOURNALS)
 
 
 def _result(plan: Plan, cluster: Cluster, load: Load, evidence: Evidence, drained_in: float | None) -> dict[str, Any]:
