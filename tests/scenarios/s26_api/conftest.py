@@ -39,7 +39,7 @@ class WithCommands(NodeAndSink):
 @pytest.fixture(scope="package")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithCommands]:
     sets: dict[str, Any] = {
-        "rules__sweep_rate": "100/s",
+        "rules__sweep_rate": "300/s",
         "delivery__lease": "30s",
         "delivery__retries": ["1s"],
         "pools__default": {},
