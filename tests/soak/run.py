@@ -84,7 +84,7 @@ async def _journals_at_rest(cluster: Cluster) -> None:
     logs = [node.log for node in cluster.nodes.values()]
 
     async def still() -> bool:
-        """What left the store comes to the log by way of the spool."""
+        """Events come from the store to the log by way of the spool."""
         before = [log.stat().st_size for log in logs if log.exists()]
         await asyncio.sleep(1.0)
         return before == [log.stat().st_size for log in logs if log.exists()]

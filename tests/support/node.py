@@ -66,7 +66,7 @@ class Node:
         self._read = LogRead()
         NODES.add(self)
 
-    def start(self, timeout: float = 60.0) -> "Node":
+    def start(self, timeout: float = 120.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
         self.test = test_of_now()
         environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
@@ -179,7 +179,7 @@ class Node:
         (found,) = [child.pid for child in children if module_of(child) == module]
         return found
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 45.0) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 90.0) -> int:
         if self.process is None:
             return 0
         self.process.send_signal(how)

@@ -176,7 +176,7 @@ def test_what_is_past_its_dot_ends_before_the_node_and_the_rest_is_delivered_by_
             assert stopping.is_alive()
             sink.script(".", None)
             sink.release("250 2.0.0 taken")
-            stopping.join(40)
+            stopping.join(90)
             assert len(sink.sink.taken) == len(sink.sink.received) in (2, 3, 4), "no transaction began after the stop"
             node.start()
             ends = ended(node, *every, "late@a.test")

@@ -32,7 +32,7 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
                 before = until(lambda: _child(node))
                 os.kill(before, signal.SIGKILL)
     place.at_rest("journal", count, delivered=count)
-    until(lambda: _ended(place.log_of("journal")) == count)  # what left the store comes to the log by way of the spool
+    until(lambda: _ended(place.log_of("journal")) == count)  # events come to the log by way of the spool
     lines = place.log_of("journal")
     stories = _stories(lines)
     assert len(stories) == count
