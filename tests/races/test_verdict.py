@@ -119,12 +119,12 @@ WRONG: dict[str, tuple[Callable[[Evidence], Evidence], str]] = {
         "1 are in past_dot, 0 were",
     ),
     "a late MAIL": (
-        lambda e: _found(e, seen=[*SEEN, Transaction(1251.0, ["b@x.test"])]),
-        "a MAIL of the campaign 251",
+        lambda e: _found(e, seen=[*SEEN, Transaction(2001.0, ["b@x.test"])]),
+        "a MAIL of the campaign 1001",
     ),
     "a late MAIL that was refused": (
-        lambda e: _found(e, seen=[*SEEN, Transaction(1251.0, [], ["b@x.test"])]),
-        "a MAIL of the campaign 251",
+        lambda e: _found(e, seen=[*SEEN, Transaction(2001.0, [], ["b@x.test"])]),
+        "a MAIL of the campaign 1001",
     ),
     "a list that grew": (
         lambda e: e._replace(rule_later=e.rule | {"past_dot": [{"id": "L.1"}, {"id": "S.1"}]}),
