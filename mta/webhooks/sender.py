@@ -71,10 +71,12 @@ class Sender:
         return self.live.waiting + (self.replay.waiting if self.replay is not None else 0)
 
     def streams_with_room(self) -> list[Stream]:
-        """The streams that take more events. The position of an endpoint that fails stands still."""
-        if self._disabled or self._stopping or self._waiting >= MOST_WAITING or self.is_failing:
+        """The streams that take more events. An endpoint that fails has events for its next probe, and no more."""
+        if self._disabled or self._stopping or self._waiting >= MOST_WAITING:
             return []
         streams = (self.live,) if self.replay is None or self._read_to_end(self.replay) else (self.live, self.replay)
+        if self.is_failing:
+            return [stream for stream in streams if not stream.read_ahead]
         return [stream for stream in streams if stream.wants_more()]
 
     def ring(self) -> None:

@@ -140,9 +140,12 @@ class Stream:
         return request
 
     def first(self) -> Request | None:
-        """The oldest request, due or not, or a new one; it is under way then."""
+        """The request that failed least often, due or not: a new one, else the oldest of them; it is under way then.
+        Some events may be refused for ever, and they must not speak for the others."""
         waiting = [request for request in self._requests.values() if not request.in_flight]
-        request = min(waiting, key=lambda one: one.number) if waiting else self._new_request()
+        request = self._new_request()
+        if request is None and waiting:
+            request = min(waiting, key=lambda one: (one.failures, one.number))
         if request is not None:
             request.in_flight = True
         return request

@@ -70,6 +70,13 @@ WEBHOOKS = (
         _T_SENDER + "a_receiver_that_answers_one_request_and_refuses_the_rush_behind_it_loses_nothing",
     ),
     Mutation(
+        "webhooks: a probe has new events first",
+        "mta/webhooks/stream.py",
+        "if request is None and waiting:",
+        "if waiting:",
+        _T_SENDER + "events_that_are_refused_for_ever_do_not_keep_the_others_away",
+    ),
+    Mutation(
         "webhooks: IPv4 addresses inside IPv6 addresses",
         _ADDRESSES,
         "if address in _TRANSLATED:",

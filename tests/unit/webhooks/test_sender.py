@@ -81,6 +81,20 @@ async def test_a_window_of_requests_that_fail_at_once_puts_the_next_one_off_as_o
     assert rig.sender.live.is_empty
 
 
+async def test_events_that_are_refused_for_ever_do_not_keep_the_others_away(rig: Rig) -> None:
+    bad = [delivered(number) for number in range(3)]
+    names = [event.recipient.encode() for event in bad]
+    rig.posts.answer = lambda url: NO if any(name in rig.posts.sent[-1][1] for name in names) else YES
+    await rig.add(*bad)
+    for pause in RETRIES[: MOST_FAILURES // len(bad)]:
+        await rig.pass_time(pause)
+    assert rig.sender.is_failing
+    await rig.add(delivered(100), delivered(101))
+    await rig.pass_time(RETRIES[2])
+    assert not rig.sender.is_failing
+    assert rig.sender.live.unanswered == len(bad)
+
+
 async def test_a_receiver_that_answers_one_request_and_refuses_the_rush_behind_it_loses_nothing(rig: Rig) -> None:
     rig.answers(NO)
     await rig.add(*(delivered(number) for number in range(60)))
