@@ -53,7 +53,7 @@ class Node:
         # Addresses that bounced in one test are written to in another one. An order that says no `wait` is effective
         # when it is answered, on a busy machine, too.
         defaults: dict[str, Any] = {"smtp.listen": "127.0.0.1:0", "api.listen": "127.0.0.1:0", "suppressions.auto": []}
-        defaults["api.wait"] = "20s"
+        defaults["api.wait"] = "50s"
         for key, value in (defaults | {key.replace("__", "."): value for key, value in sets.items()}).items():
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         self.words = words

@@ -17,7 +17,7 @@ def test_a_sweep_whose_process_is_killed_is_taken_up_and_ends_each_delivery_once
             for n in range(450):
                 tag = "keep" if n % 3 == 2 else "swept"
                 node.send_on(client, f"{n}@d{n % 5}.test", (tag,), X_MQ_Delayed="+1h")
-        status, rule = node.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "swept"})
+        status, rule = node.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "swept"})
         assert status == 201
         path = f"/v1/errors/{rule['id']}/statement"
         under_way = until(lambda: (s := node.call("GET", path)[1])["intercepted"]["queued"] > 60 and s)

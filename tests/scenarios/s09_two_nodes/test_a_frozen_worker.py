@@ -138,7 +138,7 @@ def test_a_worker_that_slept_beyond_its_lease_finds_its_claims_taken_and_sends_n
     assert account["intercepted"]["attempt"] + account["intercepted"]["queued"] == 1
     names = pair.delivering()
     assert frozen.name in names
-    status, second = pair.nodes[0].call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": frozen.tag + "-2"})
+    status, second = pair.nodes[0].call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": frozen.tag + "-2"})
     assert (status, second["workers"]) == (201, {"confirmed": names, "unconfirmed": []})
 
 
@@ -154,7 +154,7 @@ def test_a_reply_that_is_read_after_the_claims_were_taken_back_turns_intercepted
     try:
         pair.sink.release("250 2.0.0 taken")
         node = next(node for node in pair.nodes if not name.startswith(node.name + "/"))
-        status, rule = node.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "late"})
+        status, rule = node.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "late"})
         assert (status, rule["effective"], rule["workers"]["unconfirmed"]) == (201, True, [name])
         assert receipt.dot_at < seconds(rule["effective_at"])
         until(lambda: not pair.claims(session), what="the claim was not taken back")

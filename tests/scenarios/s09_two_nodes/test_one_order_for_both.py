@@ -22,7 +22,7 @@ def _inject(node: Any, tag: str, count: int, failed: list[BaseException]) -> Non
 def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], delivering: list[str], taken: int) -> None:
     """Lifting has an effective time too, and names everyone that delivers."""
     first, second = pair.nodes
-    status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")
+    status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=50s")
     assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, delivering)
     assert first.call("GET", f"/v1/errors/{rule['id']}")[0] == 404
     first.send("camp-free-1@d0.camp.test", ("camp",))
@@ -53,7 +53,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
         return {r.recipients[0]: r for r in list(pair.sink.sink.begun) if r.recipients and "camp-" in r.recipients[0]}
 
     until(lambda: {name.split("-")[1] for name, r in begun().items() if r.taken} == {"n1", "n2"} and len(begun()) > 30)
-    status, rule = first.call("POST", "/v1/errors?wait=20s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
+    status, rule = first.call("POST", "/v1/errors?wait=50s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
     assert (status, rule["effective"]) == (201, True)
     assert rule["workers"] == {"confirmed": pair.delivering(), "unconfirmed": []}
     for thread in threads:
@@ -89,7 +89,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
 def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
     first, second = pair.nodes
     rule = {"code": 553, "tag": "local", "cluster": False}
-    status, made = first.call("POST", "/v1/errors?wait=20s", rule)
+    status, made = first.call("POST", "/v1/errors?wait=50s", rule)
     assert (status, made["node"], made["cluster"]) == (201, "n1", False)
     sent: list[str] = []
 
@@ -127,8 +127,8 @@ def test_each_node_logs_every_event_of_the_rules_once_whichever_journal_counts_t
         return next((node for node in pair.nodes if f"\n{node.name}.".encode() in said), None) or said
 
     def order(tag: str, by: Any, lifted_by: Any) -> None:
-        rule = by.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 554, "tag": tag})[1]
-        assert lifted_by.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")[0] == 200
+        rule = by.call("POST", "/v1/errors?wait=50s&until=swept", {"code": 554, "tag": tag})[1]
+        assert lifted_by.call("DELETE", f"/v1/errors/{rule['id']}?wait=50s")[0] == 200
         ops = ["put", "effective", "completed", "remove", "effective", "account"]
         for node in pair.nodes:
             until(

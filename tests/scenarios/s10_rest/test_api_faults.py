@@ -45,7 +45,7 @@ def test_ready_says_503_while_the_store_is_away_and_orders_are_refused(place: An
     finally:
         place.valkey.start()
     until(lambda: _status(api, "/readyz") == 200)
-    made = ask(api, "POST", "/v1/errors?wait=20s", order)
+    made = ask(api, "POST", "/v1/errors?wait=50s", order)
     assert (made.status, made.body["effective"]) == (201, True)
     until(lambda: _takes(place.node, "a@away.test", "away"))  # each worker finds the store again in its own time
     until(lambda: sum(place.node.statement("away")["intercepted"].values()) == 1)

@@ -52,7 +52,7 @@ def test_an_example_runs(place: Any, name: str) -> None:
         ids["$PREVIEW"] = typed(place, OPERATIONS["previewForcedError"], {}).body["id"]
     if "$TENANT" in operation.example.target:
         ids["$TENANT"] = "acme"
-        assert ask(place.api, "PUT", "/v1/tenants/acme?wait=20s", b"{}").status in (200, 201)
+        assert ask(place.api, "PUT", "/v1/tenants/acme?wait=50s", b"{}").status in (200, 201)
     if "$TEMPLATE" in operation.example.target:
         ids["$TEMPLATE"] = typed(place, OPERATIONS["putTemplate"], {}).body["name"]
     for variable, order in ORDERS.items():
@@ -68,14 +68,14 @@ def test_an_example_runs(place: Any, name: str) -> None:
         for variable, path in (("$RULE", "errors"), ("$PAUSE", "pauses")):
             if variable in ids:
                 for kind in (path, "errors"):
-                    ask(place.api, "DELETE", f"/v1/{kind}/{ids[variable]}?wait=20s")
+                    ask(place.api, "DELETE", f"/v1/{kind}/{ids[variable]}?wait=50s")
         for rule in ask(place.api, "GET", "/v1/errors").body:
-            ask(place.api, "DELETE", f"/v1/errors/{rule['id']}?wait=20s")
+            ask(place.api, "DELETE", f"/v1/errors/{rule['id']}?wait=50s")
         for key in ask(place.api, "GET", "/v1/dkim").body["keys"]:
             ask(place.api, "DELETE", f"/v1/dkim/{key['id']}")
         for brake in ask(place.api, "GET", "/v1/brakes").body["brakes"]:
             ask(place.api, "DELETE", f"/v1/brakes/{brake['id']}")
         for webhook in ask(place.api, "GET", "/v1/webhooks").body["webhooks"]:
             ask(place.api, "DELETE", f"/v1/webhooks/{webhook['id']}")
-        ask(place.api, "DELETE", "/v1/tenants/acme?wait=20s")
+        ask(place.api, "DELETE", "/v1/tenants/acme?wait=50s")
         lift(place)

@@ -17,7 +17,7 @@ def test_a_form_and_json_make_the_same_rule_and_selectors_alone_remove_it(place:
     made = ask(
         api,
         "POST",
-        "/v1/errors?wait=20s",
+        "/v1/errors?wait=50s",
         as_form(code="554", extended="5.7.1", description="no", tag="f&m", pool="*", domain="Exämple.test"),
         FORM,
     )
@@ -50,7 +50,7 @@ def test_rules_are_listed_by_selector_and_page_by_page(place: Any):
         {"mta": "127.0.0.2"},
         {"tag": "two", "pool": "nobody"},
     ]
-    made = [ask(api, "POST", "/v1/errors?wait=20s", _json(code="550", **chosen)) for chosen in selectors]
+    made = [ask(api, "POST", "/v1/errors?wait=50s", _json(code="550", **chosen)) for chosen in selectors]
     assert [answer.status for answer in made] == [201] * 5
     ids = [answer.body["id"] for answer in made]
     warned = [sum("pool" in warning for warning in answer.body["warnings"]) for answer in made]
@@ -77,7 +77,7 @@ def test_rules_are_listed_by_selector_and_page_by_page(place: Any):
     assert pages == [[0, 1], [2, 3], [4]]
     for id_ in ids:
         assert ask(api, "GET", f"/v1/errors/{id_}").body["id"] == id_
-        assert ask(api, "DELETE", f"/v1/errors/{id_}?wait=20s").status == 200
+        assert ask(api, "DELETE", f"/v1/errors/{id_}?wait=50s").status == 200
         assert ask(api, "DELETE", f"/v1/errors/{id_}").status == 404
 
 

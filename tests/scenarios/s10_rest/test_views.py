@@ -34,7 +34,7 @@ def test_queues_and_workers_show_what_is_there(place: Any):
         assert worker["generation"] == listed["generation"]
         assert (worker["node"], worker["lag"], worker["dead"]) == ("n1", 0, False)
         assert worker["name"] == f"n1/{'+'.join(worker['roles'])}/{worker['pid']}"
-    rule = ask(place.api, "POST", "/v1/errors?until=swept&wait=20s", b'{"code": 554, "tag": "q"}')
+    rule = ask(place.api, "POST", "/v1/errors?until=swept&wait=50s", b'{"code": 554, "tag": "q"}')
     assert rule.status == 201
     until(lambda: ask(place.api, "GET", "/v1/queues").body["queues"] == [])
     assert ask(place.api, "DELETE", f"/v1/errors/{rule.body['id']}").status == 200
@@ -76,7 +76,7 @@ def test_metrics_say_what_the_node_did(place: Any):
     before = figures(place)
     node.send(["a@m1.test", "b@m1.test"], ("metered",))
     until(lambda: len(place.sink.to("m1.test")) == 2)
-    rule = ask(place.api, "POST", "/v1/errors?wait=20s", b'{"code": 554, "tag": "metered"}')
+    rule = ask(place.api, "POST", "/v1/errors?wait=50s", b'{"code": 554, "tag": "metered"}')
     assert rule.status == 201
 
     def grown(name: str, **labels: str) -> float:

@@ -9,7 +9,7 @@ from tests.support.node_and_sink import NodeAndSink, shared
 
 class WithPauses(NodeAndSink):
     def pause(self, **fields: Any) -> Any:
-        answer = self.call("POST", "/v1/pauses?wait=20s", fields)
+        answer = self.call("POST", "/v1/pauses?wait=50s", fields)
         assert answer["effective"], answer
         return answer
 

@@ -22,7 +22,7 @@ def test_mail_frozen_under_load_is_held_and_all_arrives_when_the_pause_is_remove
     assert account["held"] == account["matched"] - account["delivered"]["after"] == len(accepted) - len(before)
     assert account["delivered"]["after"] == len(quiet["past_dot"])
 
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
     until(lambda: len(place.arrived("load.test")) == len(accepted))
     assert set(place.arrived("load.test")) == accepted, "each arrives once"
 
@@ -59,7 +59,7 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
     pause = place.pause(tag="decide")
     place.node.send([f"a{n}@decide.test" for n in range(10)], ("decide",))
     place.held(pause, 10)
-    path = f"/v1/pauses/{pause['id']}/convert?wait=20s&until=swept"
+    path = f"/v1/pauses/{pause['id']}/convert?wait=50s&until=swept"
     rule = place.call("POST", path, {"code": 554, "extended": "5.7.1"})
     assert (rule["id"], rule["code"], rule["effective"]) == (pause["id"], 554, True)
     place.node.send("late@decide.test", ("decide",))
@@ -69,10 +69,10 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
     assert account["intercepted"]["queued"] == 10
     assert place.call("GET", f"/v1/pauses/{pause['id']}", want=(404,))["error"]["type"] == "not_found"
     assert not place.arrived("decide.test")
-    place.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")
+    place.call("DELETE", f"/v1/errors/{rule['id']}?wait=50s")
     assert not place.log_of("decide", "Release")
     # Deliveries that the rule ended can be undone although the rule was removed.
-    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
+    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=50s")
     assert (undone["reinstated"], undone["left"]) == (11, 0)
     until(lambda: len(place.arrived("decide.test")) == 11)
 
@@ -80,15 +80,15 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
 def test_an_undo_returns_each_delivery_once_and_all_arrive(place: Any):
     sent = [f"a{n}@undo.test" for n in range(250)]
     place.node.send(sent, ("undo",), X_MQ_Delayed="+1h")
-    rule = place.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 554, "domain": "undo.test"})
+    rule = place.call("POST", "/v1/errors?wait=50s&until=swept", {"code": 554, "domain": "undo.test"})
     now = [f"b{n}@undo.test" for n in range(20)]
     place.node.send(now, ("undo",))
     until(lambda: sum(place.node.statement("undo")["intercepted"].values()) == 270)
     assert place.account_at(f"/v1/errors/{rule['id']}")["undoable"] == 270
-    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
+    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=50s")
     assert (undone["id"], undone["reinstated"], undone["left"]) == (rule["id"], 270, 0)
     assert undone["effective"] is True
-    again = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
+    again = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=50s")
     assert (again["reinstated"], again["left"]) == (0, 0)
     until(lambda: place.node.statement("undo")["delivered"] == 20)
     assert sorted(place.arrived("undo.test")) == sorted(now)
@@ -100,4 +100,4 @@ def test_an_undo_returns_each_delivery_once_and_all_arrive(place: Any):
     assert (account["matched"], account["undone"], sum(account["intercepted"].values())) == (270, 270, 0)
     assert place.call("GET", f"/v1/errors/{rule['id']}")["enabled"] is False
     place.call("DELETE", f"/v1/errors/{rule['id']}")
-    place.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 250, "tag": "undo", "undo": False})
+    place.call("POST", "/v1/errors?wait=50s&until=swept", {"code": 250, "tag": "undo", "undo": False})

@@ -108,7 +108,7 @@ def test_mail_is_held_at_each_of_its_times_and_released_at_the_end(
     place.put_forward(minutes[2] - BEFORE)
     fault(place)
     place.held(pause, 5)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
     place.rests(tag, delivered=3, queued=5, held=0)
     assert sorted(place.arrived(domain)) == [f"{name}@{domain}" for name in ("before", "between", "during")]
     until(lambda: len([line for line in place.log_of(tag) if line["type"] == "Release"]) == 11)
@@ -146,4 +146,4 @@ def test_a_transaction_that_has_begun_is_stopped_when_the_time_begins(clocked: R
         assert place.arrived("begun.test") == ["a@begun.test"]
     finally:
         place.sink.script("DATA", None)
-        place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+        place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")

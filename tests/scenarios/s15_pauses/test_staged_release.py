@@ -33,16 +33,16 @@ def test_a_first_part_goes_and_the_rest_waits_until_it_is_ended(place: Any):
     pause = held(place, "stage", 300)
     path = f"/v1/pauses/{pause['id']}/release"
     assert "no release" in place.call("GET", path, want=(404,))["error"]["message"]
-    done = place.call("POST", f"{path}?wait=20s", {"count": 40})
+    done = place.call("POST", f"{path}?wait=50s", {"count": 40})
     assert (done["state"], done["released"], done["held"]) == ("done", 40, 260)
     until(lambda: len(place.arrived("stage.test")) == 40)
-    done = place.call("POST", f"{path}?wait=20s", {"count": 7})
+    done = place.call("POST", f"{path}?wait=50s", {"count": 7})
     assert (done["state"], done["released"], done["held"]) == ("done", 7, 253)
     until(lambda: len(place.arrived("stage.test")) == 47)
     statement = place.node.statement("stage")
     assert (statement["held"], statement["delivered"], statement["balanced"]) == (253, 47, True)
 
-    place.call("POST", f"/v1/pauses/{pause['id']}/convert?wait=20s&until=swept", {"code": 554})
+    place.call("POST", f"/v1/pauses/{pause['id']}/convert?wait=50s&until=swept", {"code": 554})
     until(lambda: sum(place.node.statement("stage")["intercepted"].values()) == 253)
     assert len(place.arrived("stage.test")) == 47
     assert place.call("GET", path, want=(404,))["error"]["type"] == "not_found"
@@ -60,7 +60,7 @@ def test_a_rate_lets_mail_go_until_it_is_stopped_and_the_pause_is_lifted(place: 
     assert stopped["released"] < 120
     until(lambda: len(place.arrived("rate.test")) == stopped["released"])
     assert place.call("DELETE", path)["released"] == stopped["released"] == 120 - stopped["held"]
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
     until(lambda: len(place.arrived("rate.test")) == 120)
 
 
@@ -69,12 +69,12 @@ def test_other_rules_decide_about_mail_that_a_pause_lets_go(place: Any):
     other = place.pause(domain="both.test")
     path = f"/v1/pauses/{pause['id']}/release"
     # The other pause takes what the first one lets go: none of it is counted, and none goes.
-    done = place.call("POST", f"{path}?wait=20s", {"count": 10})
+    done = place.call("POST", f"{path}?wait=50s", {"count": 10})
     assert (done["state"], done["released"]) == ("done", 0)
     place.held(other, 60)
     assert not place.arrived("both.test")
     for one in (pause, other):
-        place.call("DELETE", f"/v1/pauses/{one['id']}?wait=20s")
+        place.call("DELETE", f"/v1/pauses/{one['id']}?wait=50s")
     until(lambda: len(place.arrived("both.test")) == 60)
 
 
@@ -91,7 +91,7 @@ def test_a_sweeper_that_dies_in_the_middle_lets_none_too_many_go(place: Any):
     done = until(lambda: (now := place.call("GET", path))["state"] == "done" and now)
     assert (done["released"], done["held"]) == (500, 100)
     until(lambda: len(place.arrived("dies.test")) == 500)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
     until(lambda: len(place.arrived("dies.test")) == 600)
 
 
@@ -103,7 +103,7 @@ def test_the_command_releases_a_part(place: Any):
     assert said.status == 0, said
     assert re.search(r"^released +5$", said.out, re.MULTILINE)
     until(lambda: len(place.arrived("command.test")) == 5)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
 
 
 def test_bad_orders_name_the_field(place: Any):
@@ -114,7 +114,7 @@ def test_bad_orders_name_the_field(place: Any):
                         ({"number": 5}, "number")):  # fmt: skip
         error = place.call("POST", path, body, want=(400,))["error"]
         assert error["field"] == field, error
-    place.call("PATCH", f"/v1/pauses/{pause['id']}?wait=20s", {"enabled": False})
+    place.call("PATCH", f"/v1/pauses/{pause['id']}?wait=50s", {"enabled": False})
     assert "holds no mail" in place.call("POST", path, {"count": 1}, want=(409,))["error"]["message"]
     place.call("DELETE", f"/v1/pauses/{pause['id']}")
     assert place.call("POST", path, {"count": 1}, want=(404,))["error"]["type"] == "not_found"

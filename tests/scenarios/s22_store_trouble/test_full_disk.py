@@ -81,12 +81,12 @@ class Place:
 
     def hold(self) -> None:
         """Later mail waits, and no retry of it writes anything."""
-        status, pause = self.node.call("POST", "/v1/pauses?wait=20s", {"domain": "full.example"})
+        status, pause = self.node.call("POST", "/v1/pauses?wait=50s", {"domain": "full.example"})
         assert status in (200, 201), pause
         self._pause = pause["id"]
 
     def release(self) -> None:
-        assert self.node.call("DELETE", f"/v1/pauses/{self._pause}?wait=20s")[0] == 200
+        assert self.node.call("DELETE", f"/v1/pauses/{self._pause}?wait=50s")[0] == 200
 
     def readyz(self) -> tuple[int, str]:
         answer = ask(self.node.ready["api"], "GET", "/readyz", token=None)
@@ -124,7 +124,7 @@ def test_r4_a_full_disk_refuses_mail_and_leaves_room_for_orders_and_outcomes(pla
     until(lambda: place.readyz() == (503, "no space left in the data folder or that of the log"))
     until(lambda: place.give("mail@full.example", "go") == FULL)
     disk.leave(2 * MIB)  # others go on filling it, far into what is kept
-    status, rule = node.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 554, "tag": "stop"})
+    status, rule = node.call("POST", "/v1/errors?wait=50s&until=swept", {"code": 554, "tag": "stop"})
     assert (status, rule["effective"]) == (201, True)
     until(lambda: node.statement("stop")["intercepted"]["queued"] == 20)
     place.release()

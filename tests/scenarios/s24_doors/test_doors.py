@@ -244,7 +244,7 @@ def test_i8_a_rule_for_a_tag_matches_mail_that_was_tagged_in_another_unicode_for
     for number, value in enumerate((of_mail, email.header.Header(of_mail, "utf-8").encode())):
         content = f"X-MQ-Tag: {value}\r\nX-MQ-Delayed: +1h\r\nSubject: x\r\n\r\nb\r\n"
         assert entrance.submit(f"tagged{number}{suffix}@dest.test", content.encode()).startswith(b"250 ")
-    status, rule = entrance.node.call("POST", "/v1/errors?wait=20s&until=swept", {"code": 554, "tag": of_rule})
+    status, rule = entrance.node.call("POST", "/v1/errors?wait=50s&until=swept", {"code": 554, "tag": of_rule})
     assert (status, rule["tag"]) == (201, COMPOSED + suffix)
     found = until(lambda: (s := statement(entrance, of_rule)) and s["intercepted"]["queued"] == 2 and s)
     assert statement(entrance, of_mail)["intercepted"] == found["intercepted"]

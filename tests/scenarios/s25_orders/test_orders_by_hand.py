@@ -96,7 +96,7 @@ def test_o2_blanks_around_a_tag_do_not_count(shell: Shell, way: str):
     tag = f"o2-{way.split()[0]}"
     shell.node.send(f"a@{tag}.test", (f" {tag}  ",), X_MQ_Delayed="+1h")
     if way == "rest":
-        status, rule = shell.node.call("POST", "/v1/errors?until=swept&wait=20s", {"code": 554, "tag": f"\t{tag} "})
+        status, rule = shell.node.call("POST", "/v1/errors?until=swept&wait=50s", {"code": 554, "tag": f"\t{tag} "})
         assert (status, rule["tag"], rule["warnings"]) == (201, tag, [])
     elif way == "preset":  # the order is there before the mail
         status, rule = shell.node.call("POST", "/v1/errors", {"code": 554, "tags_all": [f"{tag}-late "]})
@@ -140,7 +140,7 @@ def test_o3_a_typing_error_makes_no_rule(shell: Shell):
 
 def test_o3_mail_that_the_sweep_has_ended_by_now_is_no_typing_error(shell: Shell):
     shell.node.send("a@swept.o3.test", ("swept",), X_MQ_Delayed="+1h")
-    path = "/v1/errors?until=swept&wait=20s"
+    path = "/v1/errors?until=swept&wait=50s"
     status, rule = ask_as_admin(shell, "POST", path, as_form(code="554", domain="swept.o3.test"))
     assert (status, rule["warnings"]) == (201, [])
     assert queued(shell, "swept") == 0
@@ -258,7 +258,7 @@ def test_o3_selectors_that_no_waiting_mail_carries_together_are_named(shell: She
         made = shell.run(*words, "--tag", "o3t", "--tenant", "typo", "--allow-empty")
         assert made.status == 0, made
         assert "no waiting mail matches tag=o3t tenant=typo: 1 of tag o3t still queue; check the spelling" in made.err
-    path = "/v1/errors?until=swept&wait=20s"
+    path = "/v1/errors?until=swept&wait=50s"
     status, rule = ask_as_admin(shell, "POST", path, as_form(code="554", tag="o3t", tenant="tpyo"))
     words = "no mail that waits matches these selectors together; check the spelling of each"
     assert (status, rule["warnings"]) == (201, [words])
@@ -295,7 +295,7 @@ def test_o14_matched_beyond_the_mail_is_explained(shell: Shell):
     shell.node.send(["a@again.o14.test", "b@again.o14.test"], ("o14again",), X_MQ_Delayed="+1h")
     made = shell.run("freeze", "--tag", "o14again", "--json").json
     for enabled in (False, True):
-        path = f"/v1/pauses/{made['rule']['id']}?wait=20s&until=swept"
+        path = f"/v1/pauses/{made['rule']['id']}?wait=50s&until=swept"
         assert shell.node.call("PATCH", path, {"enabled": enabled})[0] == 200
         until(lambda held=2 * enabled: shell.node.statement("o14again")["held"] == held)
     again = shell.run("freeze", "--tag", "o14again")

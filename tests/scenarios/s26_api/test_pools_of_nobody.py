@@ -51,6 +51,6 @@ def test_i9_mail_that_nobody_serves_is_visible_and_expires(place: Any):
     statement = ask(place.api, "GET", "/v1/tags/i9").body
     assert (statement["expired"], statement["queued"], statement["balanced"]) == (1, 2, True)
     order = json.dumps({"code": 554, "tag": "i9"}).encode()
-    made = ask(place.api, "POST", "/v1/errors?wait=20s&until=swept", order).body
+    made = ask(place.api, "POST", "/v1/errors?wait=50s&until=swept", order).body
     until(lambda: ask(place.api, "GET", "/readyz").body == {"status": "ready"})
     assert ask(place.api, "DELETE", f"/v1/errors/{made['id']}").status == 200

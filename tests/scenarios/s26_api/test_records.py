@@ -83,7 +83,7 @@ def test_o13_what_a_rule_or_a_person_ended_names_the_rule_and_the_attempts(place
     live = ask(place.api, "GET", f"/v1/messages/{deferred}").body["recipients"][0]
     assert (live["pool"], live["error"]["text"]) == ("default", "come back")
     order = b'{"code": 554, "extended": "5.7.1", "description": "stopped", "tag": "o13-rule"}'
-    made = ask(place.api, "POST", "/v1/errors?wait=20s", order).body
+    made = ask(place.api, "POST", "/v1/errors?wait=50s", order).body
     found = recipient_of(place, deferred, "UNDELIVERABLE")
     assert found["reason"] == "INTERCEPTED"
     assert (found["forced"]["rule"], found["forced"]["generation"]) == (made["id"], made["generation"])
@@ -103,7 +103,7 @@ def test_o13_what_a_rule_or_a_person_ended_names_the_rule_and_the_attempts(place
 
 def test_o13_many_swept_at_once_share_what_they_have_in_common(place: Any):
     message = place.scheduled("o13-swept", "o13.test", 150)
-    made = ask(place.api, "POST", "/v1/errors?wait=20s&until=swept", b'{"code": 554, "tag": "o13-swept"}').body
+    made = ask(place.api, "POST", "/v1/errors?wait=50s&until=swept", b'{"code": 554, "tag": "o13-swept"}').body
     answer = ask(place.api, "GET", f"/v1/messages/{message}").body
     assert len(answer["recipients"]) == 150
     for found in answer["recipients"]:

@@ -65,7 +65,7 @@ def test_k8_two_thousand_endless_headers_are_closed_and_an_order_gets_through_wi
             with contextlib.suppress(OSError):
                 sock.sendall(b"GET /v1/errors HTTP/1.1\r\nHost: localhost\r\nX-%d: " % number)
             stalled.append(sock)
-        made = ask(api, "POST", "/v1/errors?wait=20s", b'{"code": 554, "tag": "stalled"}')
+        made = ask(api, "POST", "/v1/errors?wait=50s", b'{"code": 554, "tag": "stalled"}')
         assert made.status == 201
         child = psutil.Process(small.child("control_api"))
         assert child.num_fds() < LIMIT - 100

@@ -43,7 +43,7 @@ class TwoBuilds:
         return set(recipients) <= got
 
     def order(self, node: Node, **body: Any) -> dict[str, Any]:
-        status, answer = node.call("POST", "/v1/errors?wait=20s", {"code": 554, "extended": "5.7.1"} | body)
+        status, answer = node.call("POST", "/v1/errors?wait=50s", {"code": 554, "extended": "5.7.1"} | body)
         assert status == 201, answer
         return answer
 
@@ -98,7 +98,7 @@ def test_k15_an_order_given_to_either_build_stops_both(place: TwoBuilds, giver: 
         node.send(f"{node.name}@{giver}.test", tags=(tag,))
     until(lambda: place.old.statement(tag)["intercepted"]["door"] == 2)
     assert not any(place.reached(f"{name}@{giver}.test") for name in ("old", "new"))
-    assert getattr(place, giver).call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")[0] == 200
+    assert getattr(place, giver).call("DELETE", f"/v1/errors/{rule['id']}?wait=50s")[0] == 200
 
 
 def test_k15_a_rule_of_a_newer_format_is_refused_while_an_older_process_lives(place: TwoBuilds):
@@ -138,7 +138,7 @@ def test_k15_a_process_that_cannot_read_a_rule_delivers_nothing_and_says_why(pla
             until(lambda: rule["id"] in old.errors())
             assert old.errors().count("confirms no rules and delivers nothing") == 1, "said once for the node"
         finally:
-            assert place.new.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s")[0] == 200
+            assert place.new.call("DELETE", f"/v1/errors/{rule['id']}?wait=50s")[0] == 200
             starting.result()
     until(lambda: len(place.processes(old)) == PROCESSES)
     old.send("again@old.test")

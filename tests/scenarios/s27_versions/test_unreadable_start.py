@@ -59,7 +59,7 @@ def unready(place: Place) -> dict[str, Any] | None:
 @pytest.mark.parametrize("how", DAMAGES)
 def test_k15_a_node_that_starts_under_a_rule_it_cannot_read_says_so(place: Place, how: str) -> None:
     node = place.node
-    rule = node.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": f"k15-{how}"})[1]["id"]
+    rule = node.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": f"k15-{how}"})[1]["id"]
     node.stop()
     mark = len(node.errors())
     with redis.Redis(port=place.valkey.port) as store, ThreadPoolExecutor(1) as thread:
@@ -85,4 +85,4 @@ def test_k15_a_node_that_starts_under_a_rule_it_cannot_read_says_so(place: Place
     until(lambda: ask(place.api, "GET", "/readyz", token=None).status == 200)
     node.send(f"{how}@k15.example")
     until(lambda: place.sink.to("k15.example"))
-    assert node.call("DELETE", f"/v1/errors/{rule}?wait=20s")[0] == 200
+    assert node.call("DELETE", f"/v1/errors/{rule}?wait=50s")[0] == 200

@@ -27,7 +27,7 @@ def test_a_node_uses_all_the_lanes_of_its_store_and_accounts_for_each(lanes: int
                 node.send_on(client, f"now-{number}@now.test", ("now",))
                 node.send_on(client, f"later-{number}@later.test", ("later",), X_MQ_Delayed="+1h")
             until(lambda: len(sink.to("now.test")) == MESSAGES)
-            status, rule = node.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "later"})
+            status, rule = node.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "later"})
             assert status == 201
             path = f"/v1/errors/{rule['id']}/statement"
             done = until(lambda: (s := node.call("GET", path)[1])["complete"] and s)

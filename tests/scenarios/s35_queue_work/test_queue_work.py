@@ -91,7 +91,7 @@ def test_c103_a_dead_host_costs_no_attempt_and_an_order_tries_it_at_once(place: 
     assert all("attempt" not in line for line in lines if line["text"].startswith("not tried"))
     until(lambda: queue_of(place, "away.test")["scheduled"] == sent, what="they do not wait")
     with running(away := SinkThread(port=int(AWAY.partition(":")[2]))):
-        answer = place.call("POST", "/v1/queues/retry?wait=20s", {"domain": "away.test"})
+        answer = place.call("POST", "/v1/queues/retry?wait=50s", {"domain": "away.test"})
         assert answer["moved"] == sent
         place.rests("away", delivered=sent, queued=0)
         assert len(away.sink.received) == sent
@@ -114,14 +114,14 @@ def test_o12_mail_moves_to_another_pool_and_leaves_from_its_ip(place: NodeAndSin
 
 
 def test_o12_what_a_pause_holds_moves_and_stays_held(place: NodeAndSink, shell: Shell) -> None:
-    pause = place.call("POST", "/v1/pauses?wait=20s&until=swept", {"domain": "held.test", "pool": "default"})
+    pause = place.call("POST", "/v1/pauses?wait=50s&until=swept", {"domain": "held.test", "pool": "default"})
     place.node.send([f"u{number}@held.test" for number in range(5)], ("heldmove",))
     place.rests("heldmove", held=5)
-    answer = place.call("POST", "/v1/queues/move?wait=20s", {"domain": "held.test", "to_pool": "gold"})
+    answer = place.call("POST", "/v1/queues/move?wait=50s", {"domain": "held.test", "to_pool": "gold"})
     assert (answer["moved"], answer["cursor"]) == (5, None)
     until(lambda: queue_of(place, "held.test", "gold").get("held") == 5, what="it is not held there")
     place.rests("heldmove", held=5)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
     place.rests("heldmove", delivered=5)
     assert {one.peer.partition(":")[0] for one in place.taken("held.test")} == {"127.0.0.2"}
 
@@ -234,8 +234,8 @@ def test_a4_a_bound_token_moves_its_own_mail_alone(place: NodeAndSink, shell: Sh
     defer(place, "moves.test")
     of_tenants(place, "moves.test", "moves")
     order = {"to_pool": "gold", "everything": True}
-    assert bound("acme", "POST", "/v1/queues/move?wait=20s", order | {"tenant": "rival"})[0] == 404
-    status, done = bound("acme", "POST", "/v1/queues/move?wait=20s", order)
+    assert bound("acme", "POST", "/v1/queues/move?wait=50s", order | {"tenant": "rival"})[0] == 404
+    status, done = bound("acme", "POST", "/v1/queues/move?wait=50s", order)
     assert (status, done["moved"], done["seen"]) == (200, 2, 2), done
     assert queue_of(place, "moves.test", "gold")["scheduled"] == queue_of(place, "moves.test")["scheduled"] == 2
     assert sorted(line["recipient"] for line in place.logged("moves", "Moved", 2)) == ["a1@moves.test", "a2@moves.test"]
@@ -255,13 +255,13 @@ def test_a4_a_bound_token_sees_and_works_on_its_own_parked_mail(place: NodeAndSi
     status, listed = bound("acme", "GET", "/v1/parked?domain=bound.test")
     assert sorted(one["recipient"] for one in listed["parked"]) == ["a1@bound.test", "a2@bound.test"]
     assert [one["id"] for one in bound("rival", "GET", "/v1/parked")[1]["parked"]] == [every["r@bound.test"]]
-    for path in ("/v1/parked/release?wait=20s", "/v1/parked/release"):
+    for path in ("/v1/parked/release?wait=50s", "/v1/parked/release"):
         status, done = bound("rival", "POST", path, {"id": [every["a1@bound.test"], every["n@bound.test"]]})
         assert (status, done["released"]) == (200, 0), done
     assert bound("rival", "DELETE", "/v1/parked?tenant=acme&everything=true")[0] == 404
-    status, done = bound("acme", "POST", "/v1/parked/release?wait=20s", {"everything": True})
+    status, done = bound("acme", "POST", "/v1/parked/release?wait=50s", {"everything": True})
     assert (status, done["released"]) == (200, 2), done
-    status, done = bound("rival", "DELETE", "/v1/parked?everything=true&wait=20s")
+    status, done = bound("rival", "DELETE", "/v1/parked?everything=true&wait=50s")
     assert [one["id"] for one in done["lost"]] == [every["r@bound.test"]], done
     until(lambda: sorted(place.arrived("bound.test")) == ["a1@bound.test", "a2@bound.test"])
     assert {line["actor"].split(" ")[0] for line in place.logged("bound", "Release", 2)} == {"acme"}
@@ -310,7 +310,7 @@ def test_o12_mail_that_moves_to_and_fro_does_not_escape_a_sweep(place: NodeAndSi
         pools = ["default", "gold"]
         while not over.is_set():
             body = {"domain": "toandfro.test", "pool": pools[0], "to_pool": pools[1]}
-            place.call("POST", "/v1/queues/move?wait=20s", body, want=(200, 202))
+            place.call("POST", "/v1/queues/move?wait=50s", body, want=(200, 202))
             pools.reverse()
 
     mover = threading.Thread(target=move)

@@ -11,7 +11,7 @@ MANY = 1000
 
 
 def change(place: Any, want: tuple[int, ...] = (200,), **body: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = place.call("POST", "/v1/errors/bulk?wait=20s", body, want)
+    answer: dict[str, Any] = place.call("POST", "/v1/errors/bulk?wait=50s", body, want)
     return answer
 
 
@@ -105,10 +105,10 @@ def test_a_rule_that_is_made_and_removed_at_once_is_refused(place: Any) -> None:
     body = {"create": [{"code": 450, "tag": "x"}, {"code": 450, "tag": "both"}], "remove": [rule["id"]]}
     answer = change(place, (400,), **body)
     assert answer["error"]["field"] == "create[1]"
-    pause = place.call("POST", "/v1/pauses?wait=20s", {"tag": "both"})
+    pause = place.call("POST", "/v1/pauses?wait=50s", {"tag": "both"})
     assert change(place, (400,), remove=[pause["id"]])["error"]["field"] == "remove[0]"
     assert change(place, (400,), remove=[rule["id"]] * 2)["error"]["field"] == "remove[1]"
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
     place.lift(rule)
 
 

@@ -13,7 +13,7 @@ from tests.support.node import until
 
 def test_a_bound_that_holds_ends_all_that_was_counted(place: Any) -> None:
     place.node.send([f"u{n}@b1.test" for n in range(20)], ("b1",), X_MQ_Delayed="+1h")
-    made = place.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "b1", "max_matches": 20}, (201,))
+    made = place.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "b1", "max_matches": 20}, (201,))
     assert made["effective"], made
     assert made["bound"] == {"state": "passed", "max_matches": 20, "matched": 20, "held_at": made["bound"]["held_at"]}
     assert made["bound"]["held_at"] <= made["effective_at"]
@@ -25,7 +25,7 @@ def test_a_bound_that_holds_ends_all_that_was_counted(place: Any) -> None:
 
 def test_a_bound_that_is_passed_refuses_the_order_and_releases_everything(place: Any) -> None:
     place.node.send([f"u{n}@b2.test" for n in range(9)], ("b2",), X_MQ_Delayed="+8s")
-    status, said = place.node.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "b2", "max_matches": 8})
+    status, said = place.node.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "b2", "max_matches": 8})
     assert (status, said["matched"]) == (409, 9), said
     assert "matches 9 deliveries and allows 8" in said["error"]["message"]
     place.rests("b2", delivered=9, held=0)
@@ -40,26 +40,26 @@ def test_a_token_stands_for_the_count_of_its_preview(place: Any) -> None:
     body = {"code": 554, "tag": "b3", "preview_token": token}
     assert place.node.call("POST", "/v1/errors", body)[0] == 409, "other selectors"
     place.node.send("one@b3.test", ("b3",), X_MQ_Delayed="+1h")
-    status, said = place.node.call("POST", "/v1/errors?wait=20s", body | {"domain": "b3.test"})
+    status, said = place.node.call("POST", "/v1/errors?wait=50s", body | {"domain": "b3.test"})
     assert (status, said["matched"]) == (409, 6), said
     place.rests("b3", queued=6, held=0)
     token = place.preview(tag="b3", domain="b3.test")["preview_token"]
     body = {"code": 554, "tag": "b3", "domain": "b3.test", "preview_token": token}
-    made = place.call("POST", "/v1/errors?wait=20s&until=swept", body, (201,))
+    made = place.call("POST", "/v1/errors?wait=50s&until=swept", body, (201,))
     assert made["bound"]["matched"] == 6
     place.rests("b3", queued=0)
 
 
 def test_mail_that_a_pause_holds_is_counted_and_goes_back_to_the_pause(place: Any) -> None:
     place.node.send([f"u{n}@b4.test" for n in range(6)], ("b4",), X_MQ_Delayed="+1h")
-    pause = place.call("POST", "/v1/pauses?wait=20s&until=swept", {"tag": "b4", "domain": "b4.test"}, (201,))
+    pause = place.call("POST", "/v1/pauses?wait=50s&until=swept", {"tag": "b4", "domain": "b4.test"}, (201,))
     order = {"code": 554, "tag": "b4", "max_matches": 5}
-    status, said = place.node.call("POST", "/v1/errors?wait=20s", order)
+    status, said = place.node.call("POST", "/v1/errors?wait=50s", order)
     assert (status, said["matched"]) == (409, 6), said
     until(lambda: place.call("GET", f"/v1/pauses/{pause['id']}")["held"] == 6, what="back at the pause")
-    place.call("POST", "/v1/errors?wait=20s&until=swept", order | {"max_matches": 6}, (201,))
+    place.call("POST", "/v1/errors?wait=50s&until=swept", order | {"max_matches": 6}, (201,))
     place.rests("b4", held=0, queued=0)
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
 
 
 def test_two_bounds_on_the_same_mail_are_decided_one_after_the_other(place: Any) -> None:
@@ -67,7 +67,7 @@ def test_two_bounds_on_the_same_mail_are_decided_one_after_the_other(place: Any)
     answers: list[tuple[int, Any]] = []
 
     def order(most: int, **more: Any) -> None:
-        answers.append(place.node.call("POST", "/v1/errors?wait=20s", {"code": 554, "max_matches": most} | more))
+        answers.append(place.node.call("POST", "/v1/errors?wait=50s", {"code": 554, "max_matches": most} | more))
 
     orders = [
         threading.Thread(target=order, args=(7,), kwargs={"tag": "b5"}),
@@ -113,9 +113,9 @@ def test_an_order_that_is_not_decided_is_shown_as_both_and_a_person_may_decide_i
         assert by_hand in [rule["id"] for rule in place.call("GET", "/v1/pauses")]
         assert by_hand not in [rule["id"] for rule in place.call("GET", "/v1/errors")]
         assert place.node.call("PATCH", f"/v1/errors/{by_hand}", {"code": 550})[0] == 404
-        gone = place.call("DELETE", f"/v1/errors/{lifted}?wait=20s", want=(200,))
+        gone = place.call("DELETE", f"/v1/errors/{lifted}?wait=50s", want=(200,))
         assert (gone["code"], gone["bound"]["state"]) == (554, "counting")
-        place.call("POST", f"/v1/pauses/{by_hand}/convert?wait=20s", {"code": 550})
+        place.call("POST", f"/v1/pauses/{by_hand}/convert?wait=50s", {"code": 550})
     assert "bound" not in decided(place, by_hand)
     place.rests("b7", queued=0, held=0)
 
@@ -136,7 +136,7 @@ def test_mail_that_keeps_coming_is_let_through_neither_by_the_hold_nor_behind_it
     sending.start()
     try:
         until(lambda: len(place.arrived("b8.test")) >= 5, what="mail flows")
-        made = place.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "b8", "max_matches": 10**6}, (201,))
+        made = place.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "b8", "max_matches": 10**6}, (201,))
         later = len(sent) + 20
         until(lambda: len(sent) >= later, what="mail keeps coming")
     finally:

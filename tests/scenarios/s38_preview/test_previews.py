@@ -39,13 +39,13 @@ def test_held_and_claimed_deliveries_count_too(place: Any) -> None:
     place.sink.sink.recipients["claimed@p3.test"] = HOLD
     place.node.send("claimed@p3.test", ("p3",))
     place.node.send([f"u{n}@held.p3.test" for n in range(4)], ("p3",), X_MQ_Delayed="+1h")
-    pause = place.call("POST", "/v1/pauses?wait=20s&until=swept", {"domain": "held.p3.test"})
+    pause = place.call("POST", "/v1/pauses?wait=50s&until=swept", {"domain": "held.p3.test"})
     asked = "RCPT TO:<claimed@p3.test>"
     until(lambda: any(asked in command for _, command in place.sink.sink.commands), what="it is under way")
     found = place.preview(tag="p3", pool="default")
     place.sink.release("250 2.1.5 ok")
     assert (found["matched"], found["by"]["state"]) == (5, {"queued": 1, "held": 4})
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
 
 
 def test_o3_a_tag_that_nobody_has_seen_is_answered_with_the_nearest_that_mail_carried(place: Any) -> None:

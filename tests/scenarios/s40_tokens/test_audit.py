@@ -16,9 +16,9 @@ def entries(place: Accounts, **wanted: str) -> list[dict[str, Any]]:
 
 def test_a12_each_change_of_a_rule_says_who_when_from_where_and_what(place: Accounts) -> None:
     token = place.token("errors:write", "errors:read")
-    status, rule = place.asks(token, "POST", "/v1/errors?wait=20s", b'{"code": 554, "tag": "audited", "reason": "x"}')
+    status, rule = place.asks(token, "POST", "/v1/errors?wait=50s", b'{"code": 554, "tag": "audited", "reason": "x"}')
     assert status == 201
-    path = f"/v1/errors/{rule['id']}?wait=20s"
+    path = f"/v1/errors/{rule['id']}?wait=50s"
     assert place.asks(token, "PATCH", path, b'{"code": 451, "extended": null}')[0] == 200
     place.call("DELETE", path)
     made, edited, removed = entries(place, of=rule["id"])
@@ -41,9 +41,9 @@ def test_a12_each_change_of_a_rule_says_who_when_from_where_and_what(place: Acco
 def test_a12_an_intercepted_delivery_leads_to_the_author_of_the_rule_as_it_was(place: Accounts) -> None:
     maker, editor = place.token("errors:write"), place.token("errors:write")
     (message,) = place.node.send("a@lead.test", ("lead",), X_MQ_Delayed="+1h")
-    status, pause = place.asks(maker, "POST", "/v1/pauses?wait=20s&until=swept", b'{"tag": "lead"}')
+    status, pause = place.asks(maker, "POST", "/v1/pauses?wait=50s&until=swept", b'{"tag": "lead"}')
     assert status == 201
-    path = f"/v1/pauses/{pause['id']}/convert?wait=20s&until=swept"
+    path = f"/v1/pauses/{pause['id']}/convert?wait=50s&until=swept"
     assert place.asks(editor, "POST", path, b'{"code": 554}')[0] == 200
     forced = until(
         lambda: place.call("GET", f"/v1/messages/{message}")["recipients"][0].get("forced"), what="not intercepted"
@@ -51,15 +51,15 @@ def test_a12_an_intercepted_delivery_leads_to_the_author_of_the_rule_as_it_was(p
     assert forced["by"] == f"crm ({editor['id']})"
     (entry,) = [e for e in entries(place, of=forced["rule"]) if e["generation"] == forced["generation"]]
     assert (entry["action"], entry["by"], entry["before"]["kind"]) == ("error.converted", forced["by"], "pause")
-    place.call("DELETE", f"/v1/errors/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/errors/{pause['id']}?wait=50s")
 
 
 def test_a12_orders_beside_the_rule_table_are_noted_before_they_are_carried_out(place: Accounts) -> None:
     token = place.token("messages:cancel", "queues:write", tenant="noted")
     (message,) = place.node.send("a@noted.test", ("noted",), X_MQ_Tenant="noted", X_MQ_Delayed="+1h")
-    assert place.asks(token, "POST", "/v1/queues/retry?wait=20s", b'{"domain": "none.test"}')[0] == 200
-    assert place.asks(token, "POST", f"/v1/messages/{message}/cancel?wait=20s")[0] == 200
-    place.call("PUT", "/v1/tenants/noted?wait=20s", {"weight": 2})
+    assert place.asks(token, "POST", "/v1/queues/retry?wait=50s", b'{"domain": "none.test"}')[0] == 200
+    assert place.asks(token, "POST", f"/v1/messages/{message}/cancel?wait=50s")[0] == 200
+    place.call("PUT", "/v1/tenants/noted?wait=50s", {"weight": 2})
     place.call("DELETE", f"/v1/tokens/{token['id']}")
     found = entries(place, tenant="noted")
     assert [(e["action"], e["result"]) for e in found] == [
@@ -72,7 +72,7 @@ def test_a12_orders_beside_the_rule_table_are_noted_before_they_are_carried_out(
     own = place.token("admin", tenant="noted")
     seen = place.asks(own, "GET", "/v1/audit")[1]["entries"]
     assert {e.get("tenant") for e in seen} == {"noted"}
-    place.call("DELETE", "/v1/tenants/noted?wait=20s")
+    place.call("DELETE", "/v1/tenants/noted?wait=50s")
 
 
 def test_a12_the_audit_pages_and_the_command_lists_it(place: Accounts) -> None:

@@ -36,14 +36,14 @@ def things(place: Accounts, tenant: str) -> Account:
         ("$PAUSE", "pauses", {"tag": f"{tenant}-paused"}),
     ):
         order = json.dumps(body | {"reason": f"of {tenant}"}).encode()
-        status, rule = place.asks(token, "POST", f"/v1/{path}?wait=20s", order)
+        status, rule = place.asks(token, "POST", f"/v1/{path}?wait=50s", order)
         assert (status, rule["tenant"]) in ((200, tenant), (201, tenant)), rule
         ids[variable] = rule["id"]
     status, preview = place.asks(token, "POST", "/v1/errors/preview", json.dumps({"tag": f"{tenant}-tag"}).encode())
     assert status in (200, 202), preview
     place.call("PUT", f"/v1/tenants/{tenant}", {"reason": f"of {tenant}"}, (200, 201, 202))
     order = json.dumps({"create": [{"code": 554, "tag": f"{tenant}-set", "reason": f"of {tenant}"}]}).encode()
-    status, made = place.asks(token, "POST", "/v1/errors/bulk?wait=20s", order)
+    status, made = place.asks(token, "POST", "/v1/errors/bulk?wait=50s", order)
     assert status == 200, made
     ids |= {"$TOKEN_ID": token["id"], "$TENANT": tenant, "$PREVIEW": preview["id"], "$SET": made["id"], "$KEY": "none"}
     ids["$LIMIT"] = "lim-0000000000000000"
@@ -136,7 +136,7 @@ def test_a4_two_tenants_with_one_tag_have_statements_of_their_own(place: Account
         for number in range(count):
             place.node.send(f"u{number}@{tenant}.test", ("shared",), X_MQ_Tenant=tenant, X_MQ_Delayed="+1h")
     order = json.dumps({"code": 554, "tag": "shared"}).encode()
-    status, rule = place.asks(accounts["t1"].token, "POST", "/v1/errors?wait=20s&until=swept", order)
+    status, rule = place.asks(accounts["t1"].token, "POST", "/v1/errors?wait=50s&until=swept", order)
     assert (status, rule["tenant"]) == (201, "t1"), rule
     first = place.asks(accounts["t1"].token, "GET", "/v1/tags/shared")[1]
     second = place.asks(accounts["t2"].token, "GET", "/v1/tags/shared")[1]
@@ -152,7 +152,7 @@ def test_a4_a_bound_rule_reaches_its_tenant_and_no_more(place: Accounts) -> None
     token = place.token("errors:write", "errors:read", tenant="t3")
 
     def order(**rule: Any) -> tuple[int, Any]:
-        return place.asks(token, "POST", "/v1/errors?wait=20s", json.dumps({"code": 554} | rule).encode())
+        return place.asks(token, "POST", "/v1/errors?wait=50s", json.dumps({"code": 554} | rule).encode())
 
     for refused, field in (({"tag": "x", "tenant": "t4"}, "tenant"), ({"code": 250, "tag": "x"}, "code")):
         status, found = order(**refused)
@@ -164,9 +164,9 @@ def test_a4_a_bound_rule_reaches_its_tenant_and_no_more(place: Accounts) -> None
     place.complete(rule)
     assert place.call("GET", f"/v1/messages/{mine}")["status"] == "UNDELIVERABLE"
     assert place.call("GET", f"/v1/messages/{other}")["status"] == "DELAYED"
-    status, edited = place.asks(token, "PATCH", f"/v1/errors/{rule['id']}?wait=20s", b'{"code": 250}')
+    status, edited = place.asks(token, "PATCH", f"/v1/errors/{rule['id']}?wait=50s", b'{"code": 250}')
     assert (status, edited["error"]["field"]) == (403, "code"), edited
-    assert place.asks(token, "DELETE", f"/v1/errors/{rule['id']}?wait=20s")[0] == 200
+    assert place.asks(token, "DELETE", f"/v1/errors/{rule['id']}?wait=50s")[0] == 200
     unbound = place.token("errors:write")
     status, found = place.asks(unbound, "POST", "/v1/errors", b'{"code": 554, "everything": true}')
     assert (status, found["error"]["field"]) == (403, "everything"), found
@@ -174,13 +174,13 @@ def test_a4_a_bound_rule_reaches_its_tenant_and_no_more(place: Accounts) -> None
 
 def test_a4_a_tenant_sees_the_operators_rule_for_its_mail_and_cannot_lift_it(place: Accounts) -> None:
     token = place.token("errors:write", "errors:read", tenant="t5")
-    pause = place.call("POST", "/v1/pauses?wait=20s", {"tenant": "t5", "reason": "abuse"})
+    pause = place.call("POST", "/v1/pauses?wait=50s", {"tenant": "t5", "reason": "abuse"})
     assert place.asks(token, "GET", f"/v1/pauses/{pause['id']}")[0] == 200
     assert [one["id"] for one in place.asks(token, "GET", "/v1/pauses")[1]] == [pause["id"]]
     assert place.asks(token, "DELETE", f"/v1/pauses/{pause['id']}")[0] == 403
     assert place.asks(token, "PATCH", f"/v1/pauses/{pause['id']}", b'{"enabled": false}')[0] == 403
     assert place.asks(token, "POST", "/v1/pauses", b'{"everything": true, "enabled": false}')[0] == 403
-    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=50s")
 
 
 def test_a4_the_stream_of_a_tenant_has_its_events_only(place: Accounts) -> None:

@@ -23,7 +23,7 @@ def reply(place: Accounts, tenant: str, sender: str = "from@example.org", from_:
 
 
 def terms(place: Accounts, tenant: str, want: tuple[int, ...] = (200, 201), **body: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = place.call("PUT", f"/v1/tenants/{tenant}?wait=20s&until=swept", body, want)
+    answer: dict[str, Any] = place.call("PUT", f"/v1/tenants/{tenant}?wait=50s&until=swept", body, want)
     assert answer["effective"], answer
     return answer
 
@@ -43,7 +43,7 @@ def test_a_suspended_tenant_is_refused_and_held_and_goes_on(place: Accounts) -> 
     place.rests("sus", held=0, queued=1)
     assert reply(place, "sus")[0] == 250
     until(lambda: place.arrived("sus.test"), what="mail of a tenant that goes on does not arrive")
-    gone = place.call("DELETE", "/v1/tenants/sus?wait=20s")
+    gone = place.call("DELETE", "/v1/tenants/sus?wait=50s")
     assert gone["state"] == "active"
     assert place.call("GET", "/v1/tenants/sus", want=(404,))["error"]["type"] == "not_found"
 
@@ -68,7 +68,7 @@ def test_a_suspension_concerns_protected_mail_too(place: Accounts) -> None:
     terms(place, "safe", want=(200,), state="active")
     until(lambda: place.arrived("safe.test") == ["begun@safe.test"])
     place.rests("safe", held=0, queued=1, delivered=1)
-    place.call("DELETE", "/v1/tenants/safe?wait=20s")
+    place.call("DELETE", "/v1/tenants/safe?wait=50s")
 
 
 def test_a_tenant_sends_from_its_domains_only(place: Accounts) -> None:
@@ -84,7 +84,7 @@ def test_a_tenant_sends_from_its_domains_only(place: Accounts) -> None:
     assert reply(place, "shop", "", "a@shop.example")[0] == 250
     assert reply(place, "shop", "", "")[0] == 550
     assert reply(place, "free", "a@other.example")[0] == 250
-    place.call("DELETE", "/v1/tenants/shop?wait=20s")
+    place.call("DELETE", "/v1/tenants/shop?wait=50s")
 
 
 def test_mail_of_a_tenant_that_asks_for_no_pool_goes_to_its_own(place: Accounts) -> None:
@@ -94,7 +94,7 @@ def test_mail_of_a_tenant_that_asks_for_no_pool_goes_to_its_own(place: Accounts)
     (other,) = place.node.send("a@rich.test", X_MQ_Delayed="+1h")
     pools = [place.call("GET", f"/v1/messages/{one}")["recipients"][0]["pool"] for one in (asked, plain, other)]
     assert pools == ["default", "gold", "default"]
-    place.call("DELETE", "/v1/tenants/rich?wait=20s")
+    place.call("DELETE", "/v1/tenants/rich?wait=50s")
 
 
 def test_terms_are_listed_edited_under_a_condition_and_a_tenants_own_to_see(place: Accounts) -> None:
@@ -112,7 +112,7 @@ def test_terms_are_listed_edited_under_a_condition_and_a_tenants_own_to_see(plac
     for body, field in (({"weight": 0}, "weight"), ({"pool": "a b"}, "pool"), ({"state": "off"}, "state")):
         assert place.call("PUT", "/v1/tenants/l1", body, (400,))["error"]["field"] == field
     for name in (one, two):
-        place.call("DELETE", f"/v1/tenants/{name['name']}?wait=20s")
+        place.call("DELETE", f"/v1/tenants/{name['name']}?wait=50s")
 
 
 def test_the_command_suspends_and_resumes_and_keeps_other_terms(place: Accounts) -> None:
@@ -130,7 +130,7 @@ def test_the_command_suspends_and_resumes_and_keeps_other_terms(place: Accounts)
     assert reply(place, "cmd", "a@cmd.example")[0] == 250
     assert "cmd" in shell.run("tenants", "list").out
     assert shell.run("tenants", "show", "none").status == 1
-    place.call("DELETE", "/v1/tenants/cmd?wait=20s")
+    place.call("DELETE", "/v1/tenants/cmd?wait=50s")
 
 
 def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
@@ -168,7 +168,7 @@ def test_a_repeated_message_is_answered_though_the_quota_is_used_up(place: Accou
     assert send("two")[0] == 452
     assert send("one") == (250, first)
     place.rests("again", accepted=1, delivered=1)
-    place.call("DELETE", "/v1/tenants/again?wait=20s")
+    place.call("DELETE", "/v1/tenants/again?wait=50s")
 
 
 def test_clients_side_by_side_get_a_quota_once_though_a_worker_is_killed(place: Accounts) -> None:
@@ -194,4 +194,4 @@ def test_clients_side_by_side_get_a_quota_once_though_a_worker_is_killed(place: 
     accepted = place.node.statement("shared")["accepted"]
     assert codes.count(250) <= accepted <= 60, codes
     assert accepted >= 45, "more is lost with a worker than a slice and the messages under way"
-    place.call("DELETE", "/v1/tenants/shared?wait=20s")
+    place.call("DELETE", "/v1/tenants/shared?wait=50s")

@@ -74,7 +74,7 @@ def test_a_pending_key_whose_record_is_there_becomes_active_by_itself(place: Sig
 def test_a_tenants_domain_and_the_default_one_sign_for_others(place: Signing) -> None:
     place.key("house.test", "h1")
     place.key("acme.test", "a1")
-    place.call("PUT", "/v1/tenants/acme?wait=20s", {"dkim_domain": "acme.test"}, (200, 201))
+    place.call("PUT", "/v1/tenants/acme?wait=50s", {"dkim_domain": "acme.test"}, (200, 201))
     assert place.call("GET", "/v1/tenants/acme")["dkim_domain"] == "acme.test"
     place.signed_by("x@nokey.test", "h1")
     place.signed_by("x@nokey.test", "a1", X_MQ_Tenant="acme")

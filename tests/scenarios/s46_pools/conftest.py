@@ -45,7 +45,7 @@ class Cluster:
 
     def pool(self, name: str, **fields: Any) -> Any:
         """In force on both nodes."""
-        answer = self.call("PUT", f"/v1/pools/{name}?wait=20s", fields)
+        answer = self.call("PUT", f"/v1/pools/{name}?wait=50s", fields)
         assert answer["in_force"], answer
         return answer
 

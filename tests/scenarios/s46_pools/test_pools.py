@@ -39,8 +39,8 @@ def test_an_ip_that_leaves_hands_its_work_on_and_no_message_is_lost_or_doubled(c
     sending.start()
     try:
         until(lambda: len(cluster.taken("moves.test")) >= 50)
-        cluster.call("POST", "/v1/poolips?wait=20s", {"name": "moves", "ip": "127.0.0.5"})
-        answer = cluster.call("DELETE", "/v1/poolips?wait=20s&name=moves&ip=127.0.0.4")
+        cluster.call("POST", "/v1/poolips?wait=50s", {"name": "moves", "ip": "127.0.0.5"})
+        answer = cluster.call("DELETE", "/v1/poolips?wait=50s&name=moves&ip=127.0.0.4")
         in_force, before = time.time(), len(sent)
         assert (answer["ips"], answer["in_force"]) == (["127.0.0.5"], True)
         until(lambda: len(sent) > before + 20)
@@ -81,18 +81,18 @@ def test_the_cluster_wins_over_the_file_and_readyz_names_it(cluster: Any) -> Non
     until(lambda: any("pools remove filed" in one for one in cluster.call("GET", "/readyz").get("warnings", [])))
     cluster.send("filed.test", 4, "filed")
     assert cluster.arrive("filed.test", 4) == {"127.0.0.8": 4}
-    removed = cluster.call("DELETE", "/v1/pools?wait=20s", {"name": "filed"})
+    removed = cluster.call("DELETE", "/v1/pools?wait=50s", {"name": "filed"})
     assert (removed["in_force"], removed["layer"]) == (True, "cluster")
     cluster.send("again.test", 4, "filed")
     assert cluster.arrive("again.test", 4) == {"127.0.0.9": 4}
 
 
 def test_a_pool_without_ips_waits_and_the_file_is_never_emptied(cluster: Any) -> None:
-    made = cluster.call("POST", "/v1/pools?wait=20s", {"name": "bare", "description": "of a client"})
+    made = cluster.call("POST", "/v1/pools?wait=50s", {"name": "bare", "description": "of a client"})
     assert "floodgate pools add-ip bare" in made["warnings"][0]
     assert cluster.call("PUT", "/v1/pools/default", {}, (409,))["error"]["field"] == "ips"
     cluster.send("bare.test", 2, "bare")
-    added = cluster.call("POST", "/v1/poolips?wait=20s", {"name": "bare", "ip": "127.0.0.10", "weight": 2})
+    added = cluster.call("POST", "/v1/poolips?wait=50s", {"name": "bare", "ip": "127.0.0.10", "weight": 2})
     assert (added["weights"], added["nodes"]) == ({"127.0.0.10": 2}, ["n1", "n2"])
     assert cluster.arrive("bare.test", 2) == {"127.0.0.10": 2}
     taken = cluster.call("POST", "/v1/poolips", {"name": "filed", "ip": "127.0.0.10"}, (409,))

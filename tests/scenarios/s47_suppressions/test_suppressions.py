@@ -13,7 +13,7 @@ PATH = "/v1/suppressions"
 
 
 def add(place: Any, **fields: Any) -> Any:
-    answer = place.call("POST", f"{PATH}?wait=20s", fields)
+    answer = place.call("POST", f"{PATH}?wait=50s", fields)
     assert answer["effective"] is True
     return answer
 
@@ -97,7 +97,7 @@ def test_a_removal_is_in_force_at_once_and_a_dry_run_removes_nothing(place: Any)
 def test_what_was_imported_filters_mail_and_comes_out_as_it_went_in(place: Any) -> None:
     rows = [{"address": f"n{number}@many.test", "reason": "manual", "topic": "list"} for number in range(2500)]
     body = b"".join(json.dumps(row).encode() + b"\n" for row in rows) + b'{"address": "no"}\nx\n'
-    answer = json.loads(stream(place, "POST", f"{PATH}/import?wait=20s", body))
+    answer = json.loads(stream(place, "POST", f"{PATH}/import?wait=50s", body))
     errors = answer.pop("errors")
     assert answer == {"rows": 2502, "added": 2500, "replaced": 0, "refused": 2, "effective": True}
     assert [(one["line"], one["field"]) for one in errors] == [(2501, "address"), (2502, "body")]
@@ -123,7 +123,7 @@ def test_what_was_imported_filters_mail_and_comes_out_as_it_went_in(place: Any) 
 
 
 def test_a_bounce_of_an_unknown_recipient_suppresses_the_address_and_a_forced_error_does_not(place: Any) -> None:
-    place.call("POST", "/v1/errors?wait=20s", {"code": 550, "extended": "5.1.1", "domain": "forced.test"})
+    place.call("POST", "/v1/errors?wait=50s", {"code": 550, "extended": "5.1.1", "domain": "forced.test"})
     place.node.send("gone@forced.test", ("auto",))
     place.sink.script("RCPT", "550 5.1.1 The email account that you tried to reach does not exist")
     place.node.send("gone@bounce.test", ("auto",))

@@ -169,10 +169,10 @@ def test_an_order_with_a_key_is_carried_out_once_also_when_the_api_was_killed_be
     def order(path: str, body: bytes, key: str) -> Answer:
         return ask(place.api, "POST", path, body, Idempotency_Key=key)
 
-    first, made = order("/v1/errors?wait=20s", rule, "rule 1"), order("/v1/tokens", token, "token 1")
+    first, made = order("/v1/errors?wait=50s", rule, "rule 1"), order("/v1/tokens", token, "token 1")
     assert (first.status, made.status) == (201, 201)
     place.lift(first.body)
-    again = order("/v1/errors?wait=20s", rule, "rule 1")
+    again = order("/v1/errors?wait=50s", rule, "rule 1")
     assert (again.status, again.body, again.headers["Idempotent-Replay"]) == (201, first.body, "true")
     assert place.call("GET", "/v1/errors?tag=once-only") == [], "the repeat has made no rule"
     assert order("/v1/errors", rule, "token 1").status == 422

@@ -93,7 +93,7 @@ def test_a_rehearsal_reaches_nobody(place: NodeAndSink) -> None:
 
 
 def test_the_rest_of_a_call_beyond_the_quota_is_throttled_and_then_calls_are_refused(place: NodeAndSink) -> None:
-    place.call("PUT", "/v1/tenants/capped?wait=20s", {"quota": {"per_day": 3}})
+    place.call("PUT", "/v1/tenants/capped?wait=50s", {"quota": {"per_day": 3}})
     to = [f"{number}@http6.test" for number in range(5)]
     body = body_of(to, tags=["http6"], tenant="capped", separate=True)
     found = place.call("POST", "/v1/messages", body, (202,))["recipients"]
@@ -108,7 +108,7 @@ def test_the_rest_of_a_call_beyond_the_quota_is_throttled_and_then_calls_are_ref
     assert place.call("GET", "/v1/tenants/capped")["quota_left"]["day"] == 0
     (event, _) = place.logged("http6", "Throttled", 2)
     assert "3 deliveries a day" in event["reason"]
-    place.call("DELETE", "/v1/tenants/capped?wait=20s")
+    place.call("DELETE", "/v1/tenants/capped?wait=50s")
 
 
 def stream(place, lines, want=202, **head):

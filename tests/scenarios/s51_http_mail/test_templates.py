@@ -60,7 +60,7 @@ def test_one_recipient_without_a_value_and_nothing_is_queued(place: NodeAndSink)
 
 
 def test_a_tenants_own_template_and_vars_make_its_mail(place: NodeAndSink) -> None:
-    place.call("PUT", "/v1/tenants/tplcorp?wait=20s", {"vars": {"brand": "Corp"}})
+    place.call("PUT", "/v1/tenants/tplcorp?wait=50s", {"vars": {"brand": "Corp"}})
     for owner, text in (("", "shared {{ tenant.brand }}"), ("?tenant=tplcorp", "own {{ tenant.brand }}")):
         name = "both" if owner else "shared"
         place.call("PUT", f"/v1/templates/{name}{owner}", {"text": text})
