@@ -25,7 +25,7 @@ class Accounts(NodeAndSink):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
-    sets: dict[str, Any] = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
+    sets: dict[str, Any] = {"rules__max_staleness": "2s", "pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
     folder = tmp_path_factory.mktemp("s40")
     with shared(
         Accounts(folder, api__token_rate=30, api__metrics_open=False, rules__protected_tags=["vip"], **sets)
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
 @pytest.fixture(scope="module")
 def other(place: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A second node on the same store, which answers the API alone."""
-    sets = {"rules__max_staleness": "1s", "node__roles": ["api"]}
+    sets = {"rules__max_staleness": "2s", "node__roles": ["api"]}
     node = Node(tmp_path_factory.mktemp("s40") / "n2", "n2", redis=place.node.ready["redis"], **sets)
     with running(node):
         yield node
