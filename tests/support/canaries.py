@@ -28,6 +28,6 @@ async def flight_on(url: str, staleness: float = 1.0) -> CanaryFlight | None:
 
 def figures(api: str) -> dict[str, float]:
     """The values at /metrics of a node, by name and labels."""
-    with urllib.request.urlopen(api + "/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(api + "/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return {name: float(value) for line in lines if line[:1] != "#" for name, _, value in [line.rpartition(" ")]}

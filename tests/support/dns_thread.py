@@ -16,13 +16,13 @@ class DnsThread:
 
     def start(self) -> "DnsThread":
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.stub.__aenter__(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.stub.__aenter__(), self._loop).result(60)
         return self
 
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(self.stub.__aexit__(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.stub.__aexit__(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()

@@ -35,14 +35,14 @@ class Injector:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(100)
             assert not thread.is_alive()
 
     def _run(self, number: int) -> None:
         node = self._nodes[number % len(self._nodes)]
         while not self._stop.is_set():
             try:
-                with smtplib.SMTP(*node.smtp, timeout=30) as client:
+                with smtplib.SMTP(*node.smtp, timeout=60) as client:
                     client.ehlo()
                     while not self._stop.is_set():
                         self._one(client)

@@ -46,7 +46,7 @@ class MailStream:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         for thread in self._threads:
-            thread.join(40)
+            thread.join(100)
         assert not any(thread.is_alive() for thread in self._threads), "a client waits for ever"
 
     @property
@@ -80,7 +80,7 @@ class MailStream:
         stage = "connect"
         try:
             if session is None:
-                session = smtplib.SMTP(*self._server, timeout=30)
+                session = smtplib.SMTP(*self._server, timeout=60)
                 session.ehlo("stream.example")
             for stage, command, wanted in (
                 ("MAIL", "MAIL FROM:<from@example.org>", 250),

@@ -19,7 +19,7 @@ class RawAnswer(NamedTuple):
 
 def connect(api: str) -> socket.socket:
     where = urllib.parse.urlsplit(api)
-    return socket.create_connection((where.hostname or "", where.port or 0), timeout=30)
+    return socket.create_connection((where.hostname or "", where.port or 0), timeout=60)
 
 
 def exchange(api: str, octets: bytes) -> RawAnswer:

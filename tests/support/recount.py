@@ -14,7 +14,7 @@ def recount(url: str) -> Report:
     return asyncio.run(_report(url))
 
 
-def assert_balanced(url: str, within: float = 30.0) -> Report:
+def assert_balanced(url: str, within: float = 60.0) -> Report:
     """No broken sentence and balanced books, once the store is at rest; the report."""
     deadline = time.monotonic() + within
     while True:
@@ -26,7 +26,7 @@ def assert_balanced(url: str, within: float = 30.0) -> Report:
 
 
 async def _report(url: str) -> Report:
-    link = Link(url, RedisSettings(timeout=5.0))
+    link = Link(url, RedisSettings(timeout=20.0))
     try:
         await link.open()
         lanes = int(await link.command("HGET", keys.META_SETTINGS, "lanes"))

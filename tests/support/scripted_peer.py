@@ -244,7 +244,7 @@ class Peers:
             return
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     async def _listen(self) -> None:
@@ -256,4 +256,4 @@ class Peers:
             await peer.close()
 
     def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(20)  # type: ignore[arg-type]
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def served(cluster: Cluster) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

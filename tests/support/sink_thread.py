@@ -34,11 +34,11 @@ class SinkThread:
             self._watch.cancel()
         self._run(self.sink.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def watch_lag(self) -> None:
         """Note from now on how late the sink is: it may read several messages together that came one by one."""

@@ -35,7 +35,7 @@ class WireTap(Relay):
             _pump(client, server, said)
             with self._lock:  # before the client can see that its session is over
                 self._said.append(bytes(said))
-            answers.join(10)
+            answers.join(60)
 
 
 def _pump(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
