@@ -230,11 +230,11 @@ def test_a_limit_order_of_one_pool_leaves_the_other_alone(town: Town) -> None:
     assert [one["name"] for one in found] == ["connections"]
     send(town, "first", 20)
     send(town, "second", 20, pool="two")
-    arrive(town, "second", lambda: len(sink.taken) >= before + 20, every=20.0)
+    arrive(town, "second", lambda: len(sink.taken) >= before + 20, every=8.0)
     late = [message.recipients[0] for message in sink.taken[before:]]
     assert sum(one.startswith("second") for one in late) >= 20 - sum(one.startswith("first") for one in late)
     lift(town, order)
-    arrive(town, "first", lambda: len(sink.taken) == before + 40, every=20.0)
+    arrive(town, "first", lambda: len(sink.taken) == before + 40, every=8.0)
     settled(town, "first", 20)
     settled(town, "second", 20)
     at_rest(town.nodes[0], delivered=before + 40)
@@ -262,7 +262,7 @@ def test_a_rule_by_site_ends_and_holds_the_mail_of_its_domains_on_two_nodes(town
     town.sink.script("RCPT", lambda _, argument: "451 4.3.0 later" if "wait" in argument else None)
     one.send([f"wait{n}@d{n}.test" for n in range(5)] + ["wait@other.test"], ("stopped",), X_MQ_Pool="one")
     one.send(["wait@later.test", "wait@gone.test"], ("stopped",), X_MQ_Pool="one", X_MQ_Delayed="+1h")
-    arrive(town, "stopped", lambda: len(deferred(town, "stopped")) == 6, every=20.0)
+    arrive(town, "stopped", lambda: len(deferred(town, "stopped")) == 6, every=8.0)
     town.sink.script("RCPT", None)
     assert one.call("POST", "/v1/queues/retry?wait=0s", {"site": "small"})[1]["seen"] == 0
     rule = ordered(two, "/v1/errors?until=swept&wait=60s", code=554, extended="5.7.1", site="big", tag="stopped")
@@ -423,7 +423,7 @@ def test_a_site_that_refuses_connections_beyond_its_own_number_is_seldom_tried(t
     town.sink.script(".", a_moment)
     for part in range(10):
         node.send([f"m{part}@{name}{n}.test" for n in range(domains)], (name,), X_MQ_Pool="own")
-    arrive(town, name, lambda: len(sink.taken) == before + 10 * domains, every=20.0)
+    arrive(town, name, lambda: len(sink.taken) == before + 10 * domains, every=8.0)
     town.sink.script("GREETING", None)
     town.sink.script(".", None)
     settled(town, name, 10 * domains)
