@@ -33,7 +33,7 @@ def test_a13_a_name_that_rebinds_reaches_nothing_inside_and_its_events_wait_for_
             return str(place.call("GET", receiver.path).get("last_failure_reason", ""))
 
         def told_or_refused() -> bool:
-            return len(good_first.told("w20")) == len(sent) or bool(why(good_first))
+            return len(good_first.told("w20")) >= len(sent) or bool(why(good_first))
 
         sent = place.node.send("first@w20.test", ("w20",))
         good_first.wait("w20", 1)
