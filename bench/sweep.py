@@ -26,6 +26,9 @@ _POLL = 0.1
 _TELL_EVERY = 2.0
 _STUCK_AFTER = 60.0  # seconds without progress
 _JOURNAL_WITHIN = 120.0
+# Sessions of the paced relay, times those of the calibration: each waits for its replies, which come later beside a
+# sweep, and too few sessions would keep less of the rate than the node does.
+_SESSIONS = 4
 
 
 class Mass(NamedTuple):
@@ -175,7 +178,8 @@ def _beside(
     """The sweep beside a steady relay: its own figures, and what the relay kept of its rate."""
     say(f"relay at {pace.rate:,.0f} messages/s for {pace.window} s before the order")
     log = LogTail(node.log, "Intercepted")
-    with Flow(node, sink, load, logs, say, rate=pace.rate, endless=True) as flow:
+    paced = msgspec.structs.replace(load, sessions=load.sessions * _SESSIONS)
+    with Flow(node, sink, paced, logs, say, rate=pace.rate, endless=True) as flow:
         flow.settle()
         before = flow.window(pace.window)
         start = flow.mark()
@@ -269,10 +273,12 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     then one forced error 554 by tag. Time runs from the sending of the order until the statement says that the sweep
     is done (asked every {_POLL} s). Each case has a node and a directory of its own. Beside other mail: the relay of
     messages of {load["size"]:,} bytes at {options["share"]:.0%} of the rate that {load["messages"]:,} messages
-    reached on the same node before; the share kept is its rate from the order until the sweep was done, by that of
-    the {options["window"]} s before. Bytes per delivery: `used_memory` before and after the injection, once the
-    journal had taken the events, less the content as sent. A run is void when statement and queue disagree, when the
-    delivery log is not complete within {_JOURNAL_WITHIN:.0f} s of the sweep, or when the mail beside it was not
+    reached on the same node before over {load["sessions"]} sessions, now over {load["sessions"] * _SESSIONS}, so
+    that it is paced by its rate and not by the time that a reply takes; the share kept is its rate from the order
+    until the sweep was done, by that of the {options["window"]} s before. Bytes per delivery: `used_memory` before
+    and after the injection, once the journal had taken the events, less the content as sent. A run is void when
+    statement and queue disagree, when the delivery log is not complete within {_JOURNAL_WITHIN:.0f} s of the sweep,
+    or when the mail beside it was not
     accepted, received, logged and accounted for to the last message. Fields of the order beside code and tag:
     {", ".join(options["order"]) or "none"}."""
 

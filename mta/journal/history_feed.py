@@ -26,6 +26,7 @@ _PAUSE: Final = 0.5  # seconds that a round is gathered for: fewer and larger on
 _LARGE: Final = 5_000  # events
 _PAUSES: Final = 3.0  # times as long as that round took to write
 _LONGEST: Final = 3.0  # seconds of that
+_VERY_LARGE: Final = 20_000  # events of a round, which only a sweep makes: the pause behind it is the longest
 _ENOUGH: Final = 50_000  # events after which a round is written at once
 _MOST: Final = 100_000  # events after which no more is gathered while one is written
 _TICK: Final = 1.0  # seconds between two rounds that only say up to when everything is in
@@ -260,7 +261,8 @@ class HistoryFeed:
         assert self._writing is not None
         began = self._clock()
         self._writer.write(self._writing)
-        long = _PAUSES * (self._clock() - began) if self._writing.events >= _LARGE else 0.0
+        events, took = self._writing.events, self._clock() - began
+        long = _LONGEST if events >= _VERY_LARGE else _PAUSES * took if events >= _LARGE else 0.0
         self._pause = max(_PAUSE, min(_LONGEST, long))
 
     # After a call on that thread

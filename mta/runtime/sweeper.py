@@ -8,9 +8,10 @@ from typing import Final
 from mta.runtime.child import Child
 from mta.runtime.wiring.sweeper import open_sweeper
 
-# At this priority a sweep has the processor time that nobody else wants, and a tenth where all is wanted. Pauses
-# between its steps made sweeps slow on an idle machine, and still took time from other mail on a busy one.
-_NICE: Final = 10
+# At this priority a sweep has the processor time that nobody else wants, and a third of another process's share where
+# all is wanted. Pauses between its steps made sweeps slow on an idle machine, and still took time from other mail on a
+# busy one.
+_NICE: Final = 5
 
 
 async def main(child: Child) -> None:

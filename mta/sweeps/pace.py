@@ -12,7 +12,9 @@ _ASK_EVERY: Final = 0.25
 _FRESH: Final = 2.0  # seconds after which the last look at other mail counts no more
 _BACKLOG_PAUSE: Final = 0.05
 _LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which on other mail goes first
-_LATEST: Final = 0.25  # how much the latest look at that rate counts: single ones go up and down
+# How much the latest look at that rate counts: single ones go up and down, and mail that was held up for a moment comes
+# faster behind it, which is no rate that it could keep.
+_LATEST: Final = 0.15
 _KEEPS: Final = 0.9  # of its rate, at least
 _FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slower by itself
 
@@ -30,15 +32,10 @@ class Pace:
         self._asked: dict[int, float] = {}  # by lane
         self._traffic = (0.0, 0)  # when it was asked for, and the answer
         self._others = self._usual = 0.0  # deliveries of other mail a second: of late, and at its best
-        self._live = self._suffers = True
+        self._suffers = True
         self._under_way = 0
-        self._round_over = asyncio.Event()  # of the calls that are under way now
+        self._answered = asyncio.Event()  # all calls that are under way now
         self.stopping = False
-
-    @property
-    def alone(self) -> bool:
-        """There is no other mail, as far as is known."""
-        return not self._live
 
     async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Return when more may be done in the lane; `meanwhile` is called now and then while the journal is behind."""
@@ -55,22 +52,17 @@ class Pace:
 
     @contextlib.asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
-        """Around each call to the store. Beside live traffic calls go in rounds: a call that comes while others are
-        under way waits until these are answered, and goes together with those that wait, too. So each turn that this
-        process has on a busy machine moves all lanes, and while it decides about the answers the server has time for
-        other mail. If the rate of that mail falls all the same, a round is one call."""
-        if self._live and self._under_way:
-            await self._round_over.wait()
+        """Around each call to the store: any number is under way, but one alone while other mail loses of its rate."""
         while self._suffers and self._under_way:
-            await self._round_over.wait()
+            await self._answered.wait()
         self._under_way += 1
         try:
             yield
         finally:
             self._under_way -= 1
             if not self._under_way:
-                self._round_over.set()
-                self._round_over = asyncio.Event()
+                self._answered.set()
+                self._answered = asyncio.Event()
 
     async def _look_at_traffic(self, now: float) -> None:
         asked_at, before = self._traffic
@@ -82,14 +74,13 @@ class Pace:
             return  # another lane has looked meanwhile
         self._traffic = now, traffic
         if passed > _FRESH:
-            self._live = self._suffers = True  # until more is known
+            self._suffers = True  # until more is known
             self._others = self._usual = 0.0
             return
         rate = (traffic - before) / passed
         self._others += (rate - self._others) * (_LATEST if self._others else 1.0)
         self._usual = max(self._others, self._usual * _FORGOTTEN**passed)
-        self._live = rate >= _LIVE
-        self._suffers = self._live and self._others < _KEEPS * self._usual
+        self._suffers = rate >= _LIVE and self._others < _KEEPS * self._usual
 
     def spend(self, deliveries: int) -> None:
         """Count deliveries that were looked at against the rate."""

@@ -29,7 +29,7 @@ from mta.timing.clock import boottime, wall_ms
 log = logging.getLogger(__name__)
 
 CHUNK: Final = 100  # deliveries a step
-_MOVES: Final = 2  # steps of a lane that are under way on an idle node, so that the server never waits for the next
+_MOVES: Final = 2  # steps of a lane that are under way, so that the server never waits for the next
 LEASE: Final = 10.0  # seconds after which another process takes the sweep of a dead one over
 _SAVE_EVERY: Final = 0.25
 _SAVE_TIME: Final = 0.001  # seconds of that for each sweep that is saved
@@ -243,7 +243,7 @@ class Sweeper:
                 self._seen += len(page)
                 waits += page
                 while len(waits) >= CHUNK:
-                    while len(moves) >= (_MOVES if self._pace.alone else 1):
+                    while len(moves) >= _MOVES:
                         await moves.popleft()
                     moves.append(asyncio.create_task(self._move(lane, pause, _once(waits[:CHUNK]))))
                     del waits[:CHUNK]

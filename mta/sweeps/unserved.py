@@ -20,9 +20,10 @@ from mta.timing.clock import wall_ms
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 5.0  # seconds
-_SHARE: Final = 20  # a look that takes long is followed by a rest of so many times that
+_SHARE: Final = 20  # work is followed by a rest of so many times that: other mail and sweeps keep their pace
 _PAGE: Final = 100
-_PAUSE: Final = 0.005  # between pages, so that other mail keeps its pace
+_PAUSE: Final = 0.005  # seconds of that behind a page, at least
+_LONGEST: Final = 0.2  # and at most: a page that waited for the store was no work
 
 
 class UnservedWatch:
@@ -39,6 +40,7 @@ class UnservedWatch:
         self._wall = wall
         self._said: set[str] = set()
         self._stopping = False
+        self._rested = 0.0  # seconds of this look
         self._alarm = Alarm()
 
     def stop(self) -> None:
@@ -48,13 +50,14 @@ class UnservedWatch:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping:
-            began = loop.time()
+            began, self._rested = loop.time(), 0.0
             try:
                 await self.look()
             except StoreError as error:
                 log.debug("the queues of pools that no node serves are not checked now: %s", error)
-            rest = max(_LOOK_EVERY, (loop.time() - began) * _SHARE)
-            await self._alarm.sleep(rest)
+            if not self._stopping:
+                worked = loop.time() - began - self._rested
+                await self._alarm.sleep(max(_LOOK_EVERY, worked * _SHARE - self._rested))
 
     async def look(self) -> None:
         """Log once for each pool that mail waits there for nobody, and end mail that has expired."""
@@ -84,7 +87,9 @@ class UnservedWatch:
 
     async def _walk(self, lane: int, of: QueueShare) -> int | None:
         cursor, oldest, queue = 0, None, of.queue
+        loop = asyncio.get_running_loop()
         while not self._stopping:
+            began = loop.time()
             cursor, page = await self._store.scan(lane, queue, cursor, _PAGE, of.share)
             now = self._wall()
             over = [queued for queued in page if queued.record.expires_at <= now]
@@ -95,8 +100,14 @@ class UnservedWatch:
             oldest = min([*ages, *([] if oldest is None else [oldest])], default=None)
             if not cursor:
                 break
-            await asyncio.sleep(_PAUSE)
+            await self._rest(loop.time() - began)
         return oldest
+
+    async def _rest(self, worked: float) -> None:
+        """Behind a page that took so many seconds."""
+        pause = min(max(_PAUSE, worked * _SHARE), _LONGEST)
+        self._rested += pause
+        await self._alarm.sleep(pause)
 
     async def _expire(self, lane: int, over: Sequence[WaitingDelivery], now: int) -> int:
         """How many were still in their queues."""
