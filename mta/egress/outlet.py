@@ -95,7 +95,7 @@ class Outlet:
         if self._shutdown.begun or self._start.slowed or not self._opener.may_claim():
             return 0
         depth = self._depth() if self.connections.all else FIRST_ROOM
-        return depth + more - self._waiting.deliveries - (self._next_hosts.deliveries if self._next_hosts else 0)
+        return depth + more - self.waiting
 
     def can_start(self) -> bool:
         """Whether another transaction could start before a running one ends."""
@@ -120,7 +120,7 @@ class Outlet:
     @property
     def waiting(self) -> int:
         """Deliveries that wait here for a connection."""
-        return sum(waiting.deliveries for waiting in self._all_waiting())
+        return self._waiting.deliveries + (self._next_hosts.deliveries if self._next_hosts else 0)
 
     @property
     def empty(self) -> bool:

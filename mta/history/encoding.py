@@ -1,6 +1,7 @@
 """Rows of the tables, made of a round and of what is read: tuples of plain values."""
 
 import array
+import struct
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from mta.ports.tag_counters import TagCounters
 
 _LEVEL: Final = 1  # of zstd: half the bytes that are left with higher ones cost several times as much
 
+_pack_one = struct.Struct("I").pack
 _encode = msgspec.msgpack.Encoder().encode
 _decode_chunk = msgspec.msgpack.Decoder(list[tuple[str, str, bytes, bytes]]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[tuple[int, int, list[int]]]).decode
@@ -36,6 +38,7 @@ EARLIER: Final = ", ".join(
 )
 
 DeliveryTuple = tuple[int, bytes, int, int, int, int, str]
+HourTuple = tuple[int, str, str, str, str, str, int]
 Parts = list[tuple[int, int, list[int]]]
 
 
@@ -76,14 +79,15 @@ def change_tuple(round_: int, id_: bytes, row: Row) -> tuple[str, int, int, int,
 def posting_tuples(new_round: int, day: int, round_: Round, new: Container[bytes]) -> list[tuple[int, str, int, bytes]]:
     """The postings of one day in the round `new_round`; `new` are the deliveries that history did not have."""
     found: dict[tuple[int, str], list[int]] = {}
+    # Mail to many domains has few such facts besides its domains.
+    shared: dict[tuple[tuple[str, ...], str, str, str], list[int]] = {}
     for (of_day, tags, sender, domain, pool, tenant), deliveries in round_.commons.items():
-        if of_day != day:
-            continue
-        places = [place for place, id_ in deliveries if id_ in new]
-        if not places:
-            continue
+        if of_day == day and (places := [place for place, id_ in deliveries if id_ in new]):
+            found.setdefault((Kind.DOMAIN, domain), []).extend(places)
+            shared.setdefault((tags, sender, pool, tenant), []).extend(places)
+    for (tags, sender, pool, tenant), places in shared.items():
         keys = [(Kind.TAG, tag) for tag in dict.fromkeys(tags)]
-        keys += ((Kind.SENDER, plain_address(sender)), (Kind.DOMAIN, domain), (Kind.POOL, pool))
+        keys += ((Kind.SENDER, plain_address(sender)), (Kind.POOL, pool))
         if tenant:
             keys.append((Kind.TENANT, tenant))
         for key in keys:
@@ -91,10 +95,17 @@ def posting_tuples(new_round: int, day: int, round_: Round, new: Container[bytes
     for (of_day, field, value), places in round_.named.items():
         if of_day == day:
             found[NAMED[field], value] = places
-    return [
-        (kind, text(value), new_round, array.array("I", sorted(places)).tobytes())
-        for (kind, value), places in sorted(found.items())
-    ]
+    return [(kind, text(value), new_round, _packed(places)) for (kind, value), places in sorted(found.items())]
+
+
+def hour_tuples(round_: Round) -> list[HourTuple]:
+    """Rows of `hours`."""
+    found: list[HourTuple] = []
+    for (hour, pool, domain, tenant, category, kind), many in round_.hours.items():
+        if not f"{pool}{domain}{tenant}{category}".isprintable():
+            pool, domain, tenant, category = text(pool), text(domain), text(tenant), text(category)
+        found.append((hour, pool, domain, tenant, category, kind, many))
+    return found
 
 
 def visit_tuples(day: int, round_: Round) -> list[tuple[bytes, int, int]]:
@@ -106,6 +117,10 @@ def visit_tuples(day: int, round_: Round) -> list[tuple[bytes, int, int]]:
 
 def statement_tuples(round_: Round) -> list[tuple[str, str, int]]:
     return [(text(rule), text(statement), at) for rule, (statement, at) in sorted(round_.statements.items())]
+
+
+def _packed(places: list[int]) -> bytes:
+    return _pack_one(places[0]) if len(places) == 1 else array.array("I", sorted(places)).tobytes()
 
 
 def places_of(raw: bytes) -> "array.array[int]":

@@ -14,11 +14,11 @@ from mta.history.encoding import (
     chunk_data,
     counter_tuples,
     delivery_tuple,
+    hour_tuples,
     parts_of,
     posting_tuples,
     site_tuples,
     statement_tuples,
-    text,
     visit_tuples,
 )
 from mta.history.layout import SCHEMA_VERSION, day_name
@@ -174,7 +174,7 @@ class PostgresWriter:
         fresh: set[DeliveryId] = set()
         for day in days:
             fresh |= self._write_day(connection, day, new, round_)
-        hours = sorted((key[0], *map(text, key[1:]), many) for key, many in round_.hours.items())
+        hours = sorted(hour_tuples(round_))
         # From here on one journal after the other.
         (newest,) = connection.execute("SELECT number FROM head FOR UPDATE").fetchone()
         connection.cursor().executemany(_HOUR, hours)

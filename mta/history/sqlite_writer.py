@@ -16,12 +16,12 @@ from mta.history.encoding import (
     chunk_data,
     counter_tuples,
     delivery_tuple,
+    hour_tuples,
     number,
     parts_of,
     posting_tuples,
     site_tuples,
     statement_tuples,
-    text,
     visit_tuples,
 )
 from mta.history.layout import SCHEMA_VERSION, day_name
@@ -60,7 +60,7 @@ _CHANGE: Final = (
 )
 _VISIT: Final = f"INSERT INTO visits VALUES (?,?,?) ON CONFLICT DO UPDATE SET {EARLIER.format(least='min')}"
 _STATEMENT: Final = "INSERT OR REPLACE INTO statements VALUES (?,?,?)"
-_HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET many = many + excluded.many"
+_HOUR: Final = "INSERT INTO hours VALUES {} ON CONFLICT DO UPDATE SET many = many + excluded.many"
 
 
 class SqliteWriter:
@@ -176,7 +176,7 @@ class SqliteWriter:
             for day in days:
                 self._day(day).execute("COMMIT")
                 control.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day, self._clock()))
-            control.executemany(_HOUR, [(key[0], *map(text, key[1:]), many) for key, many in round_.hours.items()])
+            _in_groups(control, _HOUR, 7, hour_tuples(round_))
             control.executemany(_STATEMENT, statement_tuples(round_))
             batch = (new, new, self._clock(), round_.events, parts_of(round_, fresh))
             control.execute("INSERT INTO batches VALUES (?,?,?,?,?)", batch)

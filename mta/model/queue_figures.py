@@ -34,10 +34,10 @@ class ToldRates(NamedTuple):
         return self.rates.get(queue, 0.0 if self.all_told else None)
 
 
-def told_rates(rates: Mapping[QueueKey, float]) -> dict[str, float]:
-    """As a worker tells them."""
-    some = nlargest(MOST_RATES, rates.items(), key=itemgetter(1))
-    return {f"{_RATE}{queue.pool}|{queue.domain}": round(rate, 2) for queue, rate in some}
+def told_rates(counts: Mapping[QueueKey, int], minutes: float) -> dict[str, float]:
+    """As a worker tells them: `counts` are the deliveries of so many minutes."""
+    some = nlargest(MOST_RATES, counts.items(), key=itemgetter(1))
+    return {f"{_RATE}{queue.pool}|{queue.domain}": round(count / minutes, 2) for queue, count in some}
 
 
 def read_rates(workers: Iterable[Mapping[str, float]]) -> ToldRates:

@@ -50,4 +50,4 @@ class QueueFigures:
             counts[queue] = counts.get(queue, 0) + count
         fresh = {queue: failure for queue, failure in self._failures.items() if now - failure.at * 1000 < _FORGOTTEN_MS}
         self._failures = fresh
-        return {**told_rates({queue: count / minutes for queue, count in counts.items()}), **told_failures(fresh)}
+        return {**told_rates(counts, minutes), **told_failures(fresh)}
