@@ -263,6 +263,18 @@ def hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane(writer: His
     assert ask(reader, lambda history: history.coverage()).as_of == NOW + 7
 
 
+def mail_to_many_domains_is_counted_and_listed_by_domain_and_by_tag(writer: HistoryWriter, reader: History) -> None:
+    book, lane = Book(writer), Lane()
+    names = [f"d{number}.test" for number in range(450)] + ["odd\0.test"]
+    for tags in (("red", "both"), ("both",)):
+        book.write(lane.entry(*(accepted(a_delivery(), f"{tags[0]}@{name}", tags=tags) for name in names)))
+    counts = ask(reader, lambda history: history.counts(("domain",), 0, NOW, NOW + HOUR_MS))
+    assert {one.domain: one.many for one in counts} == {name.replace("\0", "\\0"): 2 for name in names}
+    assert recipients(reader, domain="d7.test") == ["both@d7.test", "red@d7.test"]
+    assert recipients(reader, limit=200, tag="red") == [f"red@{name}" for name in reversed(names)]
+    assert len(recipients(reader, limit=500, tag="both")) == 2 * len(names)
+
+
 def sites_of_domains_are_asked_for_in_lists_and_counts(writer: Any, reader: History) -> None:
     archive: SiteArchive = writer
     book, lane = Book(writer), Lane()
@@ -351,6 +363,7 @@ STORIES = (
     events_are_read_in_order_from_any_place,
     entries_count_once_whoever_writes_them,
     hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane,
+    mail_to_many_domains_is_counted_and_listed_by_domain_and_by_tag,
     counters_of_a_tag_are_kept_by_epoch,
     sites_of_domains_are_asked_for_in_lists_and_counts,
 )
