@@ -16,7 +16,8 @@ _LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which o
 # does, and mail that was held up comes faster behind it, which is no rate that it could keep.
 _OF_LATE: Final = 4.0
 _KEEPS: Final = 0.9  # of its rate, at least
-_FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slower by itself
+# Of that rate a second later, since it may have become slower by itself; less in `_OF_LATE` than a sweep may take.
+_FORGOTTEN: Final = 0.985
 
 
 class Pace:

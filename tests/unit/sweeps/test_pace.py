@@ -99,10 +99,10 @@ async def test_one_that_failed_or_was_given_up_lets_the_next_go(rig: Rig) -> Non
     await second
 
 
-@pytest.mark.parametrize(("now", "together"), [(2600, 4), (2000, 1)])
+@pytest.mark.parametrize(("now", "together"), [(2900, 4), (2600, 1)])
 async def test_beside_mail_that_loses_of_its_rate_a_step_goes_alone(rig: Rig, now: int, together: int) -> None:
     await rig.look(5000)
-    await rig.look(now)  # of late: 4,400 or 4,250 a second, and 0.9 of what it was is 4,320
+    await rig.look(now)  # of late: 4,475 or 4,400 a second, and 0.9 of what it was is 4,432
     async with asyncio.TaskGroup() as group:
         for name in "abcd":
             group.create_task(rig.step(name))
