@@ -12,12 +12,11 @@ _ASK_EVERY: Final = 0.25
 _FRESH: Final = 2.0  # seconds after which the last look at other mail counts no more
 _BACKLOG_PAUSE: Final = 0.05
 _LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which on other mail goes first
-# Seconds that the rate of late is over. A rewrite of the server's file holds other mail up for less, whatever a sweep
-# does, and mail that was held up comes faster behind it, which is no rate that it could keep.
-_OF_LATE: Final = 4.0
+# How much the latest look at that rate counts: single ones go up and down, and mail that was held up for a moment comes
+# faster behind it, which is no rate that it could keep.
+_LATEST: Final = 0.15
 _KEEPS: Final = 0.9  # of its rate, at least
-# Of that rate a second later, since it may have become slower by itself; less in `_OF_LATE` than a sweep may take.
-_FORGOTTEN: Final = 0.985
+_FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slower by itself
 
 
 class Pace:
@@ -79,7 +78,7 @@ class Pace:
             self._others = self._usual = 0.0
             return
         rate = (traffic - before) / passed
-        self._others += (rate - self._others) * (min(1.0, passed / _OF_LATE) if self._others else 1.0)
+        self._others += (rate - self._others) * (_LATEST if self._others else 1.0)
         self._usual = max(self._others, self._usual * _FORGOTTEN**passed)
         self._suffers = rate >= _LIVE and self._others < _KEEPS * self._usual
 
