@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiodns
+import pycares
 import pytest
 
 from mta.dns.resolver import DnsResolver
@@ -126,6 +128,29 @@ async def test_a_name_that_takes_its_time_is_found_although_the_server_was_fast_
     answer = await resolver.mx("slow.test")
     await resolver.close()
     assert answer.hosts == ("mx.test",)
+
+
+async def test_c100_a_question_that_was_lost_and_is_not_repeated_is_asked_anew(
+    stub: DnsStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(aiodns.DNSResolver):
+        forgotten = 0
+
+        def query_dns(self, host: str, qtype: str, qclass: str | None = None) -> asyncio.Future[pycares.DNSResult]:
+            if not self.forgotten:
+                self.forgotten += 1
+                return asyncio.get_running_loop().create_future()
+            return super().query_dns(host, qtype, qclass)
+
+    monkeypatch.setattr(aiodns, "DNSResolver", Forgetful)
+    monkeypatch.setattr("mta.dns.resolver.ASKED_ANEW_AFTER", 0.1)
+    stub.mx("example.com", (10, "a.test"))
+    resolver = DnsResolver([stub.address], timeout=60.0)
+    try:
+        assert (await resolver.mx("example.com")).hosts == ("a.test",)
+        assert stub.asked["example.com", "MX"] == 1
+    finally:
+        await resolver.close()
 
 
 async def test_d13_a_malformed_answer_leaves_the_other_questions_alone(stub: DnsStub) -> None:

@@ -75,6 +75,13 @@ CLIENT = (
         _T_TARGETS + "mx_that_cannot_be_used_never_falls_back_to_a_c100",
     ),
     Mutation(
+        "client: a question to DNS that was lost and forgotten is asked anew (C-100)",
+        "mta/dns/resolver.py",
+        "        if not done:\n",
+        "        if False:\n",
+        "tests/integration/test_dns_resolver.py::test_c100_a_question_that_was_lost_and_is_not_repeated_is_asked_anew",
+    ),
+    Mutation(
         "client: connections to hosts of lower preference are lent to nobody who has not tried the better ones (C-100)",
         "mta/egress/targets.py",
         "return Targets(targets, targets[:equal])",
