@@ -203,6 +203,7 @@ def test_o7_mail_that_a_pause_holds_is_in_the_list_of_queues(shell: Shell):
     frozen = shell.run("freeze", "--tag", "o7", "--reason", "wrong link")
     assert frozen.status == 0, frozen
     (pause,) = [rule for rule in rules(shell, "pauses") if rule.get("tag") == "o7"]
+    until(lambda: queue_of(shell, "o7.test")["held"] == 5, what="the pause has taken the mail that waits")
     after = queue_of(shell, "o7.test")
     assert (after["due"], after["scheduled"], after["held"]) == (0, 1, 5)
     assert after["next_due"] > before["next_due"], "held mail is not due"
