@@ -273,13 +273,13 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     then one forced error 554 by tag. Time runs from the sending of the order until the statement says that the sweep
     is done (asked every {_POLL} s). Each case has a node and a directory of its own. Beside other mail: the relay of
     messages of {load["size"]:,} bytes at {options["share"]:.0%} of the rate that {load["messages"]:,} messages
-    reached on the same node before over {load["sessions"]} sessions, now over {load["sessions"] * _SESSIONS}, so
-    that it is paced by its rate and not by the time that a reply takes; the share kept is its rate from the order
-    until the sweep was done, by that of the {options["window"]} s before. Bytes per delivery: `used_memory` before
-    and after the injection, once the journal had taken the events, less the content as sent. A run is void when
-    statement and queue disagree, when the delivery log is not complete within {_JOURNAL_WITHIN:.0f} s of the sweep,
-    or when the mail beside it was not
-    accepted, received, logged and accounted for to the last message. Fields of the order beside code and tag:
+    reached on the same node before; it has {load["sessions"] * _SESSIONS} sessions, {_SESSIONS} times as many as then,
+    so that its rate paces it and not the time that a reply takes. The share kept is its rate from the order until the
+    sweep was done, by that of the {options["window"]} s before. Bytes per delivery: `used_memory` before and after the
+    injection, once the journal had taken the events, less the content as sent. A run is void when statement and queue
+    disagree, when the delivery log is not complete within {_JOURNAL_WITHIN:.0f} s of the sweep, or when the mail
+    beside it was not accepted, received, logged and accounted for to the last message. Fields of the order beside code
+    and tag:
     {", ".join(options["order"]) or "none"}."""
 
 

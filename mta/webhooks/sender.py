@@ -300,7 +300,7 @@ class Sender:
         self._health.note_failure(answer, now, self._parts.chance())
         if answer.retry_after is not None and holds_all(answer.status):
             self._not_before = max(self._not_before, now + pause_ms(1, self._parts.chance(), answer.retry_after))
-        failures = request.failures + (not request.is_early)
+        failures = request.failures_now
         others_succeed = self._health.figures.last_success > (request.since or now)
         if is_last(failures) and others_succeed and not request.is_early:
             self._give_up(stream, request)

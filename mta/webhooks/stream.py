@@ -41,6 +41,11 @@ class Request:
         self.is_early = False  # its next try comes before the one that its failures have planned
         self.listed = False  # its events are in the retry list
 
+    @property
+    def failures_now(self) -> int:
+        """Its failures, if this try is one: an early one does not count."""
+        return self.failures + (not self.is_early)
+
     def kept(self) -> KeptRequest:
         places = tuple([EventPlace(*item.at, item.message) for item in self.items])
         return KeptRequest(self.number, places, self.failures, self.due, self.since)
@@ -233,7 +238,7 @@ class Stream:
         """Its next try is at `due`; its events are read again for that."""
         self._note_retry(request)
         request.since = request.since or now
-        request.failures += not request.is_early
+        request.failures = request.failures_now
         request.is_early = False
         request.items = [item._replace(body=b"") for item in request.items]
         self.put_back(request, due)

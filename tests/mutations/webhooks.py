@@ -65,8 +65,8 @@ WEBHOOKS = (
     Mutation(
         "webhooks: a rush that is refused takes no retries",
         "mta/webhooks/stream.py",
-        "request.failures += not request.is_early",
-        "request.failures += 1",
+        "return self.failures + (not self.is_early)",
+        "return self.failures + 1",
         _T_SENDER + "a_receiver_that_answers_one_request_and_refuses_the_rush_behind_it_loses_nothing",
     ),
     Mutation(
