@@ -49,9 +49,16 @@ def loads_of(node: Node) -> WorkerLoads:
     """The sessions that its workers tell each other."""
     assert node.process is not None
     descriptors = pathlib.Path(f"/proc/{node.process.pid}/fd")
-    (memory,) = [each for each in descriptors.iterdir() if "floodgate-loads" in os.readlink(each)]
+    (memory,) = [each for each in descriptors.iterdir() if "floodgate-loads" in _target(each)]
     with memory.open("r+b") as file:
         return WorkerLoads.at(LoadSlot(file.fileno(), 0))
+
+
+def _target(link: pathlib.Path) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:  # closed meanwhile
+        return ""
 
 
 @contextlib.contextmanager

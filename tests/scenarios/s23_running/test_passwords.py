@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.files import contents
 from tests.support.node import Node, running, until
 from tests.support.valkey import SAFE, Valkey, free_port
 
@@ -78,13 +78,9 @@ def test_r1_a_password_in_the_url_is_shown_nowhere(guarded: Valkey, tmp_path: Pa
             [sys.executable, "-m", "mta.cli.main", *command, "--config", str(settings)], capture_output=True, text=True
         )
         told += ran.stdout + ran.stderr
-    told += "".join(path.read_text(errors="replace") for path in _files(node.folder))
+    told += "".join(content.decode(errors="replace") for _, content in contents(node.folder))
     for part in ("hunter2", "and@more", "and%40more"):
         assert part not in told
-
-
-def _files(folder: Path) -> list[pathlib.Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 WRONG = {
