@@ -2,9 +2,10 @@
 
 `python -m tests.races.destination SEED` prints its port; to each line on its standard input it answers with a line of
 JSON: all that it has seen. After "linger" its replies come later, after "calm" as at the start, after "hurry" sooner.
-Times are Unix milliseconds with a fraction. An address may begin with a word: "deferred-" is refused for now once,
-"refused-" for good each time, "slow-" waits for some reply, "dropped-" loses its connection once between its dot and
-the reply, and "stalled-" is not answered once, from its RCPT or its dot on.
+Times are Unix milliseconds with a fraction. An address may begin with a word: "deferred-" is refused for now twice,
+since a refusal on a connection that has carried mail is asked for again on a new one, "refused-" for good each time,
+"slow-" waits for some reply, "dropped-" loses its connection once between its dot and the reply, and "stalled-" is not
+answered once, from its RCPT or its dot on.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -24,7 +26,8 @@ _LINGERING = {"DATA": (0.5, 2.0), ".": (0.5, 2.0)}  # so that mail comes faster 
 _HURRIED = {"DATA": (0.0, 0.002), ".": (0.002, 0.02)}
 _PACES = {"linger\n": _LINGERING, "calm\n": _CALM, "hurry\n": _HURRIED}
 _SLOW = (0.5, 1.5)
-_ONCE = ("deferred-", "dropped-", "stalled-")
+_ONCE = ("dropped-", "stalled-")
+_REFUSALS = 2  # of an address that is refused for now
 
 
 class Transaction(msgspec.Struct):
@@ -92,7 +95,8 @@ class _Book:
 
     def __init__(self, seed: int) -> None:
         self.transactions: list[Transaction] = []
-        self.troubled: set[str] = set()  # addresses that had their one refusal, drop or stall
+        self.troubled: set[str] = set()  # addresses that had their one drop or stall
+        self.refusals = Counter[str]()  # by address that is refused for now
         self.chance = random.Random(seed)
         self.pace = _CALM
 
@@ -162,9 +166,14 @@ class _Session(asyncio.Protocol):
         first_time = address.startswith(_ONCE) and address not in book.troubled
         if first_time:
             book.troubled.add(address)
-        if address.startswith("refused-") or (first_time and address.startswith("deferred-")):
+        if address.startswith("refused-"):
             now.refused.append(address)
-            self._say("550 5.1.1 never" if address.startswith("refused-") else "450 4.2.1 not yet")
+            self._say("550 5.1.1 never")
+            return
+        if address.startswith("deferred-") and book.refusals[address] < _REFUSALS:
+            book.refusals[address] += 1
+            now.refused.append(address)
+            self._say("450 4.2.1 not yet")
             return
         if first_time and address.startswith("stalled-"):
             self._stall_at = book.chance.choice(("RCPT", "."))

@@ -29,7 +29,7 @@ class Kind(enum.StrEnum):
     PLAIN = "plain"
     SLOW = "slow"  # some reply of the sink comes late: claimed for long
     SCHEDULED = "scheduled"
-    DEFERRED = "deferred"  # the sink refuses each address once
+    DEFERRED = "deferred"  # the sink refuses each address, and does so when asked again at once
     HELD = "held"
 
 
