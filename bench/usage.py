@@ -18,9 +18,10 @@ _TITLE = "floodgate: "  # of a process of a node, before its module
 def server_version(processes: list[psutil.Process]) -> str:
     """The version line of the embedded server among `processes`; "" without one."""
     for process in processes:
-        if "valkey" in process.name() or "redis" in process.name():
-            said = subprocess.run([process.exe(), "--version"], capture_output=True, text=True, check=False)
-            return said.stdout.strip()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may be a copy that rewrites the file of the server
+            if "valkey" in process.name() or "redis" in process.name():
+                said = subprocess.run([process.exe(), "--version"], capture_output=True, text=True, check=False)
+                return said.stdout.strip()
     return ""
 
 

@@ -6,6 +6,7 @@ import gc
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -41,6 +42,13 @@ class ByFile(LoadFileScheduling):
 def _has_one_place(folder: pathlib.Path) -> bool:
     conftest = folder / "conftest.py"
     return conftest.exists() and 'scope="package"' in conftest.read_text()
+
+
+@pytest.fixture
+def one_hour() -> None:
+    """The hour, and so the day, does not end while a test runs, unless that takes more than half a minute."""
+    while time.time() % 3600 > 3570:
+        time.sleep(0.1)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:

@@ -14,6 +14,7 @@ import pytest
 from mta.model.outcomes import Reply
 from mta.smtp.server_machine import ServerMachine
 from mta.smtp.server_session import Limits, State, Trust
+from tests.support.conditions import PATIENCE
 from tests.support.intake import intake, make_settings
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.dialog"))
@@ -72,7 +73,7 @@ def test_dialog_in_memory(path):
 @pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
 async def test_dialog_at_a_listener(path):
     options, steps = load(path)
-    async with intake(**options) as running, asyncio.timeout(20):
+    async with intake(**options) as running, asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         for kind, what in steps:
             if kind == "C":

@@ -179,7 +179,7 @@ async def test_d13_a_name_that_is_answered_with_garbage_is_asked_about_alone_fro
     await eventually(lambda: stub.asked["nowhere.test", "MX"])
     assert (await resolver.mx("bad.test")).temporary
     assert not (await other).temporary
-    assert stub.asked["nowhere.test", "MX"] <= 2, "a busy machine asks again"
+    assert stub.distinct("nowhere.test", "MX") <= 2
     await resolver.close()
 
 

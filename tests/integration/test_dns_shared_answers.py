@@ -63,9 +63,9 @@ async def test_two_workers_ask_about_each_name_once_and_get_the_same_answer(stub
     workers = [await worker(memory, "ask", stub.address, str(NAMES)) for _ in range(2)]
     one, two = [(await process.communicate())[0].decode().strip().split(",") for process in workers]
     assert one == two == [("5.1.2", f"mx{n}.test", "4.4.3")[(n + 1) % 3 if n % 3 != 2 else 0] for n in range(NAMES)]
-    counts = [stub.asked[f"d{n}.test", "MX"] for n in range(NAMES) if n % 3 != 1]  # also those that do not exist
+    counts = [stub.distinct(f"d{n}.test", "MX") for n in range(NAMES) if n % 3 != 1]  # also those that do not exist
     assert min(counts) == 1
-    assert sum(counts) <= 1.5 * len(counts), "a slow machine asks again"
+    assert sum(counts) <= 1.5 * len(counts), "a slow machine asks anew"
     os.close(memory)
 
 

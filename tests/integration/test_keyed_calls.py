@@ -19,6 +19,7 @@ from mta.model.outcomes import Reply
 from mta.ports.admission import Draft, Handed, Requester
 from mta.ports.idempotency import KeyRefusal, KeyTrouble
 from mta.ports.queueing import AcceptanceDecision, Ambiguous, DecidedBy, DeciderKind, Rejected
+from tests.support.conditions import PATIENCE
 from tests.support.intake import make_settings, no_rules
 from tests.support.stores import Store
 
@@ -77,7 +78,7 @@ async def counted(store: Store) -> int:
 
 async def taken(process: Process, to: Sequence[str]) -> list[Handed]:
     """The answer, once the process that worked on the call has left it."""
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await process.call(to)
@@ -217,7 +218,7 @@ async def test_every_message_is_accepted_once_through_failures_deaths_and_repeat
             for lane in range(dead.store.lanes):
                 await processes[at].store.queues.reclaim(lane, dead.store.session.id, 1000)
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         group.create_task(reaper())
         for key, to in calls.items():
             group.create_task(client(key, to))

@@ -3,7 +3,8 @@
 RATE is the number of messages that the site `rate` takes in a second.
 
 It prints a line of JSON with its port, answers the line `script on` or `script off` (then every site accepts
-everything) with one, and `account` with what each site has seen since the last account.
+everything) with one, and `account` with what each site has seen since the last account, and how late this process was
+at most.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ CONNECTIONS = 4  # that `too-many-connections` takes
 GREY = 2.0  # seconds for which a recipient is greylisted
 TARPIT = 0.3  # seconds before each reply
 BUSY = 0.02  # seconds before the reply to the dot of `too-many-connections`
+LOOK = 0.02  # seconds from one look at its own lag to the next
 TAKEN = "250 2.0.0 taken"
 
 
@@ -203,6 +205,7 @@ class World:
 
     def __init__(self, rate: int) -> None:
         self.script = False
+        self.lag = 0.0  # seconds: the longest time for which this process did nothing
         self.hosts = [Host(site, rate) for site in SITES]
 
     async def serve(self) -> None:
@@ -212,6 +215,7 @@ class World:
             if host.site.kind != "dead":
                 server = await loop.create_server(lambda host=host: Session(host, self), address_of(number), port)
                 port = server.sockets[0].getsockname()[1]
+        watching = loop.create_task(self._watch_lag())
         self._print({"event": "ready", "port": port})
         reader = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -223,7 +227,14 @@ class World:
                 self._print({"event": "received", "messages": sum(len(host.receipts) for host in self.hosts)})
             else:
                 found = {host.site.name: host.account() for host in self.hosts}
-                self._print({"event": "account", "sites": found})
+                self._print({"event": "account", "sites": found, "lag": self.lag})
+        watching.cancel()
+
+    async def _watch_lag(self) -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(LOOK)
+            self.lag = max(self.lag, time.monotonic() - before - LOOK)
 
     def _print(self, record: dict[str, Any]) -> None:
         print(json.dumps(record), flush=True)

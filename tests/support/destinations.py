@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
+from tests.support.conditions import PATIENCE
 from tests.support.needs import tool
 from tests.support.valkey import free_port
 
@@ -43,7 +44,7 @@ class AiosmtpdServer:
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
         self._lock = threading.Lock()
-        self._controller = _Controller(self, hostname="127.0.0.1", port=free_port())
+        self._controller = _Controller(self, hostname="127.0.0.1", port=free_port(), ready_timeout=PATIENCE)
 
     @property
     def address(self) -> str:

@@ -49,6 +49,8 @@ class DnsStub:
         self.garbage: set[str] = set()  # names that are answered at once, by bytes that are no DNS message
         self.delay = 0.0
         self.asked: Counter[tuple[str, str]] = Counter()
+        self.repeated: Counter[tuple[str, str]] = Counter()  # of these, those that a client asked again under their id
+        self._ids: set[tuple[str, str, int]] = set()
         self.over_tcp = 0
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,6 +84,10 @@ class DnsStub:
     def cname(self, name: str, target: str, ttl: int = 300) -> None:
         self._put(name, "CNAME", [f"{target}."], ttl)
 
+    def distinct(self, name: str, kind: str) -> int:
+        """Questions, without those that a client repeats since this server took its time."""
+        return self.asked[name, kind] - self.repeated[name, kind]
+
     def fail(self, name: str, rcode: str = "SERVFAIL") -> None:
         self.rcodes[name] = rcode
 
@@ -109,6 +115,8 @@ class DnsStub:
         name = question.name.to_text().rstrip(".").lower()
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked[name, kind] += 1
+        self.repeated[name, kind] += (name, kind, query.id) in self._ids
+        self._ids.add((name, kind, query.id))
         if name in self.garbage:
             return data[:2] + b"\xc3" * 38
         if self.delay:

@@ -173,11 +173,16 @@ class Node:
         return [w["pid"] for w in found if "delivery" in w["roles"] and not w["dead"]]
 
     def child(self, module: str) -> int:
-        """The process id of the one child that runs this module ("control_api", "mta.runtime.journal", ...)."""
+        """The process id of the one child that runs this module ("control_api", "mta.runtime.journal", ...), once there
+        is one: the supervisor may just be replacing it."""
         assert self.process is not None
-        children = psutil.Process(self.process.pid).children()
-        (found,) = [child.pid for child in children if module_of(child) == module]
-        return found
+        supervisor = psutil.Process(self.process.pid)
+
+        def alone() -> int:
+            found = [child.pid for child in supervisor.children() if module_of(child) == module]
+            return found[0] if len(found) == 1 else 0
+
+        return int(until(alone, what=f"{self.name} has not one child that runs {module}"))
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 90.0) -> int:
         if self.process is None:
@@ -199,11 +204,22 @@ def test_of_now() -> str:
     return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
 
 
+def command_of(process: psutil.Process) -> str:
+    """Its command, or its title where it has one; "" = it ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline()).strip()
+    return ""
+
+
 def module_of(process: psutil.Process) -> str:
     """The module that a process of a node runs, as its title says; of another program, its command; "" = it ended."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return " ".join(process.cmdline()).strip().removeprefix("floodgate: ")
-    return ""
+    return command_of(process).removeprefix("floodgate: ")
+
+
+def signal_to(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process of a node, which may have ended: the supervisor kills one that stands still."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @contextlib.contextmanager
@@ -215,8 +231,7 @@ def standing_still(*pids: int) -> Iterator[None]:
         yield
     finally:
         for pid in reversed(pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            signal_to(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager

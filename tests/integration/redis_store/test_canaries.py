@@ -35,7 +35,8 @@ async def test_one_node_has_the_turn_of_a_period(open_store: Callable[..., Store
     ours, theirs = [StoredCanaries((await open_store(node)).link) for node in ("n1", "n2")]
     assert await ours.last() is None
     assert await ours.turn("n1", 60.0) == 0.0
-    assert 59.0 < await theirs.turn("n2", 60.0) <= 60.0
-    assert 59.0 < await ours.turn("n1", 60.0) <= 60.0
+    for _ in range(2):
+        assert 0.0 < await theirs.turn("n2", 60.0) <= 60.0
+        assert 0.0 < await ours.turn("n1", 60.0) <= 60.0
     await ours.save(CanaryFlight(5, 0.25, "n1", ("n2/worker/7",)))
     assert await theirs.last() == CanaryFlight(5, 0.25, "n1", ("n2/worker/7",))

@@ -104,6 +104,7 @@ async def test_large_content_of_which_nobody_lives(open_store, spare_ms):
     await sound(store)
 
 
+@pytest.mark.usefixtures("one_hour")
 async def test_the_step_counts_the_class_that_the_decision_gives(open_store):
     store = await open_store()
     gone, free = message(), message()

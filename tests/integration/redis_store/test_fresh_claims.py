@@ -1,7 +1,5 @@
 """Mail that its own process delivers is claimed in the step that accepts it."""
 
-import time
-
 import pytest
 
 from mta.admission.claim_on_accept import hand_over, reserve
@@ -9,6 +7,7 @@ from mta.model.errors import StoreAway, StoreUnsafe
 from mta.model.mail import QueueKey
 from mta.ports.queueing import UNDECIDED, Ambiguous, Settled
 from mta.redis_store import codec, keys
+from mta.timing.clock import process_clock
 from tests.support.stores import DOMAIN, POOL, QUEUE, ended, message
 
 NET = QueueKey(POOL, "example.net")
@@ -98,12 +97,13 @@ async def test_nothing_overtakes_older_mail_that_is_due(open_store):
     assert {one.record.recipient for one in await store.claim(0)} == {"a@example.com", "b@example.com"}
 
 
-async def test_mail_for_later_waits_and_does_not_keep_other_mail_waiting(open_store):
+async def test_mail_for_later_waits_and_does_not_keep_other_mail_waiting(open_store, monkeypatch):
     store = await open_store()
-    fresh, later = Fresh(store), int(time.time() * 1000) + 1_500
+    fresh, later = Fresh(store), process_clock.now_ms() + 3_600_000
     await fresh.accept(0, [message(due_at=later), message(), message(due_at=later)])
     await fresh.accept(0, [message()])
     assert len(fresh.taken) == 2
+    monkeypatch.setattr(process_clock, "offset", process_clock.offset + 3599.0)
     assert [(due.queue, due.at) for due in await store.queues.agenda(0, [POOL], 10)] == [(QUEUE, later)]
 
 

@@ -11,7 +11,7 @@ from mta.model.mail import Record, tenant_mark
 from mta.model.outcomes import Class
 from mta.ports.queueing import ClaimRequest, Settled
 from mta.redis_store import codec, keys
-from tests.support.eventually import eventually
+from mta.timing.clock import process_clock
 from tests.support.stores import DOMAIN, POOL, QUEUE, ended, message, queued
 
 
@@ -56,17 +56,18 @@ async def test_a_claim_settles_once_and_then_is_stale(open_store):
     assert "bounced" not in await store.books.total()
 
 
-async def test_a_retry_is_due_when_it_says_and_keeps_its_new_record(open_store):
+async def test_a_retry_is_due_when_it_says_and_keeps_its_new_record(open_store, monkeypatch):
     store = await open_store()
     await store.queues.accept(0, [message()])
     [claimed] = await store.claim(0)
-    later = int(time.time() * 1000) + 300
+    later = process_clock.now_ms() + 3_600_000
     record = msgspec.structs.replace(claimed.record, attempts=1)
     await store.queues.settle(0, [queued(claimed, later, record)])
     assert await store.claim(0) == []
+    monkeypatch.setattr(process_clock, "offset", process_clock.offset + 3599.0)
     assert [due.at for due in await store.queues.agenda(0, [POOL], 5)] == [later]
-    [again] = await eventually(lambda: store.claim(0))
-    assert time.time() * 1000 >= later
+    monkeypatch.setattr(process_clock, "offset", process_clock.offset + 1.0)
+    [again] = await store.claim(0)
     assert again.record.attempts == 1
     assert again.token != claimed.token
 
@@ -315,6 +316,7 @@ async def test_the_counters_of_a_tag_have_an_epoch_of_their_own_which_is_no_coun
     await store.link.command("HINCRBY", key, "accepted", 1)
 
 
+@pytest.mark.usefixtures("one_hour")
 async def test_a_session_writes_common_fields_once_and_again_where_the_lane_has_lost_them(open_store):
     store = await open_store()
     link, prefix = store.link, keys.lane_prefix(0)

@@ -200,7 +200,7 @@ async def undone(store, wall=None):
     )
     rules = {rule.id: rule for rule in (await store.rules.load())[1]}
     try:
-        return await undo.undo("r1", rules.get("r1"), ME, 5.0)
+        return await undo.undo("r1", rules.get("r1"), ME, 60.0)
     finally:
         await undo.stop()
         await orders.stop()

@@ -53,7 +53,7 @@ async def undo_all(store):
     orders = OrderBook(store.rules, store.sweeps)
     undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
-        return await undo.undo("r1", None, ME, 5.0)
+        return await undo.undo("r1", None, ME, 60.0)
     finally:
         await undo.stop()
         await orders.stop()
@@ -127,7 +127,7 @@ async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
     orders = OrderBook(store.rules, store.sweeps)
     undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
-        waiting = asyncio.create_task(undo.undo("r1", put.rule, ME, 4.0))
+        waiting = asyncio.create_task(undo.undo("r1", put.rule, ME, 60.0))
         await eventually(lambda: disabled(store, "r1"))
         await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), ME, 0.0, "effective")
         await worker.rules.confirm(2, await store.rules.head(), (), {})

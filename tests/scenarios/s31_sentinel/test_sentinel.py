@@ -43,11 +43,13 @@ def looks(server: Valkey) -> int:
     return int(found[1]) if found else 0
 
 
-def takes(node: Node, address: str) -> bool:
-    """Whether a worker took a message; each worker refuses MAIL until it has found the new master itself."""
+def takes(node: Node, address: str, offered: list[str]) -> bool:
+    """Whether a worker took a message; each worker refuses MAIL until it has found the new master itself. Those whose
+    content was sent are `offered`: one that is answered with 4xx may have been stored."""
     with contextlib.suppress(smtplib.SMTPException), node.client() as client:
-        if client.mail("from@example.org")[0] == 250:
-            return client.rcpt(address)[0] == 250 and client.data("hello\r\n")[0] == 250
+        if client.mail("from@example.org")[0] == 250 and client.rcpt(address)[0] == 250:
+            offered.append(address)
+            return client.data("hello\r\n")[0] == 250
     return False
 
 
@@ -70,7 +72,7 @@ def test_a_master_that_is_killed_under_load(store: Sentinels, tmp_path: Path) ->
         refused = {told.recipient for told in stream.told if told.code >= 400}
         assert refused.isdisjoint(reached)
         lost = [told for told in stream.told if told.accepted and told.recipient not in reached]
-        assert all(killed - 5.0 < told.ended < killed + 5.0 for told in lost), "a replica is not seconds behind"
+        assert all(abs(told.ended - killed) < 15.0 for told in lost), "a replica is not far behind"
         assert report.counted[""]["queued"] == 0
         assert store.replica.ask("ROLE").startswith(b"*3\r\n$6\r\nmaster")
 
@@ -97,5 +99,7 @@ def test_the_node_says_how_much_a_new_master_lacks(store: Sentinels, tmp_path: P
         said = re.search(r"lacks the last (\d+) bytes of changes that the old master had [0-9.]+ s ago", node.errors())
         assert said is not None, node.errors()
         assert int(said[1]) > 10_000
-        until(lambda: takes(node, "since@example.com"))
-        until(lambda: waiting(node) == 21)  # the loss is bounded by what the replica had: 20, and the new one
+        offered: list[str] = []
+        until(lambda: takes(node, "since@example.com", offered))
+        # The loss is bounded by what the replica had: 20, and the new one.
+        until(lambda: 21 <= waiting(node) <= 20 + len(offered))

@@ -1,14 +1,13 @@
 """Orders with a bound: hold first, count, then the forced error or a refusal that lets everything go on."""
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from tests.support.node import until
+from tests.support.node import signal_to, standing_still, until
 
 
 def test_a_bound_that_holds_ends_all_that_was_counted(place: Any) -> None:
@@ -24,10 +23,15 @@ def test_a_bound_that_holds_ends_all_that_was_counted(place: Any) -> None:
 
 
 def test_a_bound_that_is_passed_refuses_the_order_and_releases_everything(place: Any) -> None:
-    place.node.send([f"u{n}@b2.test" for n in range(9)], ("b2",), X_MQ_Delayed="+8s")
+    place.sink.script("RCPT", "451 4.3.0 later")  # the next attempts are in an hour
+    place.node.send([f"u{n}@b2.test" for n in range(9)], ("b2",))
+    until(lambda: place.call("GET", "/v1/queues?domain=b2.test")["queues"][0]["scheduled"] == 9, what="they wait")
+    place.sink.script("RCPT", None)
     status, said = place.node.call("POST", "/v1/errors?wait=50s", {"code": 554, "tag": "b2", "max_matches": 8})
     assert (status, said["matched"]) == (409, 9), said
     assert "matches 9 deliveries and allows 8" in said["error"]["message"]
+    place.rests("b2", queued=9, held=0)
+    assert place.call("POST", "/v1/queues/retry?wait=50s", {"tag": "b2"})["moved"] == 9
     place.rests("b2", delivered=9, held=0)
     assert sorted(place.arrived("b2.test")) == [f"u{n}@b2.test" for n in range(9)]
     for path in ("errors", "pauses"):
@@ -92,11 +96,11 @@ def test_two_bounds_on_the_same_mail_are_decided_one_after_the_other(place: Any)
 
 
 def test_an_order_goes_on_when_the_api_dies_between_hold_and_decision(place: Any) -> None:
-    place.node.send([f"u{n}@b6.test" for n in range(5)], ("b6",), X_MQ_Delayed="+6s")
+    place.node.send([f"u{n}@b6.test" for n in range(5)], ("b6",), X_MQ_Delayed="+1h")
     with no_sweeper(place):
         held = place.call("POST", "/v1/errors?wait=0", {"code": 554, "tag": "b6", "max_matches": 5}, (202,))
         assert (held["bound"]["state"], held["effective"], held["code"]) == ("counting", False, 554)
-        os.kill(place.node.child("control_api"), signal.SIGKILL)
+        signal_to(place.node.child("control_api"), signal.SIGKILL)
     made = decided(place, held["id"])
     assert (made["bound"]["state"], made["bound"]["matched"]) == ("passed", 5)
     place.logged("b6", "Hold", 5)
@@ -157,13 +161,8 @@ def test_mail_that_keeps_coming_is_let_through_neither_by_the_hold_nor_behind_it
 @contextlib.contextmanager
 def no_sweeper(place: Any) -> Iterator[None]:
     """Nothing is swept or decided, until the end or until the supervisor replaces the process that stands still."""
-    sweeper = place.node.child("mta.runtime.sweeper")
-    os.kill(sweeper, signal.SIGSTOP)
-    try:
+    with standing_still(place.node.child("mta.runtime.sweeper")):
         yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(sweeper, signal.SIGCONT)
 
 
 def decided(place: Any, rule_id: str) -> Any:

@@ -13,9 +13,9 @@ async def test_a_canary_is_confirmed_by_every_process_and_shown_by_its_metric_al
     assert "floodgate_canary_effective_seconds" not in before
     flight = await flight_on(place.node.ready["redis"], 2.0)
     assert flight is not None
-    assert flight.unconfirmed == ()
+    assert (flight.unconfirmed, flight.seconds > 0) == ((), True)
     shown = figures(place.api)
-    assert shown["floodgate_canary_effective_seconds"] == flight.seconds < 5
+    assert shown["floodgate_canary_effective_seconds"] == flight.seconds
     assert shown["floodgate_canary_unconfirmed"] == 0
     assert shown["floodgate_rules_generation"] == before["floodgate_rules_generation"] + 1
     lags = [value for name, value in shown.items() if name.startswith("floodgate_rules_generation_lag")]

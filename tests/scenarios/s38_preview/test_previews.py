@@ -1,10 +1,9 @@
 """Previews of rules: the deliveries that a rule would match are counted in the queues, and none is touched."""
 
-import os
 import signal
 from typing import Any
 
-from tests.support.node import until
+from tests.support.node import signal_to, standing_still, until
 from tests.support.sink import HOLD
 
 
@@ -63,8 +62,8 @@ def test_o3_a_tag_that_nobody_has_seen_is_answered_with_the_nearest_that_mail_ca
 def test_another_process_counts_a_preview_when_the_first_dies(place: Any) -> None:
     place.node.send([f"u{n}@p4.test" for n in range(6)], ("p4",), X_MQ_Delayed="+1h")
     sweeper = place.node.child("mta.runtime.sweeper")
-    os.kill(sweeper, signal.SIGSTOP)
-    asked = place.call("POST", "/v1/errors/preview", {"tag": "p4", "domain": "p4.test"}, want=(202,))
-    os.kill(sweeper, signal.SIGKILL)
+    with standing_still(sweeper):
+        asked = place.call("POST", "/v1/errors/preview", {"tag": "p4", "domain": "p4.test"}, want=(202,))
+        signal_to(sweeper, signal.SIGKILL)
     path = f"/v1/errors/preview/{asked['id']}"
     assert until(lambda: (found := place.call("GET", path))["state"] == "done" and found, what=path)["matched"] == 6

@@ -1,13 +1,15 @@
 """The terms of tenants: one order refuses and holds the mail of a tenant everywhere; pool, senders, weight."""
 
-import os
+import contextlib
 import signal
 import smtplib
 import threading
 from typing import Any
 
+import pytest
+
 from tests.scenarios.s40_tokens.conftest import Accounts
-from tests.support.node import TOKEN, until
+from tests.support.node import TOKEN, signal_to, until
 from tests.support.shell import Shell
 from tests.support.sink import HOLD
 
@@ -133,12 +135,13 @@ def test_the_command_suspends_and_resumes_and_keeps_other_terms(place: Accounts)
     place.call("DELETE", "/v1/tenants/cmd?wait=50s")
 
 
+@pytest.mark.usefixtures("one_hour")
 def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
     shell = Shell(place.node, place.sink)
     shell.environ["FLOODGATE_TOKEN"] = TOKEN
     shell.run("tenants", "set", "capped", "--per-hour", "5", "--per-day", "7", "--wait", "20s")
     answers = [reply(place, "capped") for _ in range(8)]
-    assert [code for code, _ in answers].count(250) in (5, 7), answers  # 7: another hour has begun meanwhile
+    assert [code for code, _ in answers].count(250) == 5, answers
     code, words = answers[-1]
     assert code == 452
     assert "4.7.28 the account's quota of 5 deliveries an hour and 7 deliveries a day is used up until 2" in words
@@ -153,6 +156,7 @@ def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
     place.rests("capped", queued=0)
 
 
+@pytest.mark.usefixtures("one_hour")
 def test_a_repeated_message_is_answered_though_the_quota_is_used_up(place: Accounts) -> None:
     terms(place, "again", want=(201,), quota={"per_day": 1})
 
@@ -171,26 +175,28 @@ def test_a_repeated_message_is_answered_though_the_quota_is_used_up(place: Accou
     place.call("DELETE", "/v1/tenants/again?wait=50s")
 
 
+@pytest.mark.usefixtures("one_hour")
 def test_clients_side_by_side_get_a_quota_once_though_a_worker_is_killed(place: Accounts) -> None:
     terms(place, "shared", want=(201,), quota={"per_day": 60})
     codes: list[int] = []
 
     def ask() -> int:
-        try:
-            codes.append(reply(place, "shared")[0])
-        except (OSError, smtplib.SMTPException):  # of the worker that was killed: it may have been accepted
-            codes.append(0)
-        return codes[-1]
+        code = 0
+        with contextlib.suppress(OSError, smtplib.SMTPException):  # of the worker that was killed: it may be accepted
+            code = reply(place, "shared")[0]
+        codes.append(code)
+        return code
 
     clients = [threading.Thread(target=lambda: any(ask() == 452 for _ in range(40))) for _ in range(6)]
     for one in clients:
         one.start()
     until(lambda: len(codes) > 15, what="nothing is answered")
-    os.kill(place.node.workers()[0], signal.SIGKILL)
+    signal_to(place.node.workers()[0], signal.SIGKILL)
     for one in clients:
         one.join()
     until(lambda: len(place.node.workers()) == 2, what="no new worker")
-    until(lambda: ask() == ask() == 452, what="the quota has no end")
+    # Both workers are asked: one of them may have a slice that the other one lacks.
+    until(lambda: all(ask() == 452 for _ in range(8)), what="the quota has no end")
     accepted = place.node.statement("shared")["accepted"]
     assert codes.count(250) <= accepted <= 60, codes
     assert accepted >= 45, "more is lost with a worker than a slice and the messages under way"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import smtplib
 
 import psutil
@@ -12,7 +13,7 @@ from mta.model.dkim_keys import PUBLISHED_FOR
 from mta.model.units import parse_time
 from tests.scenarios.s41_dkim.conftest import Signing
 from tests.support.dkim_judge import records_of, signatures, verified
-from tests.support.node import Node, running, until
+from tests.support.node import Node, module_of, running, signal_to, until
 
 
 def test_s110_all_active_keys_of_a_domain_sign(place: Signing) -> None:
@@ -33,10 +34,10 @@ def test_mail_is_signed_with_rsa_although_the_process_that_does_it_dies(place: S
     place.signed_by("a@beside.test", "r1")
     assert place.node.process
     processes = psutil.Process(place.node.process.pid).children(recursive=True)
-    signers = [process for process in processes if "mta.runtime.signer" in process.cmdline()]
+    signers = [process.pid for process in processes if "mta.runtime.signer" in module_of(process)]
     assert signers
-    for process in signers:
-        process.kill()
+    for pid in signers:
+        signal_to(pid, signal.SIGKILL)
     for _ in range(5):
         assert verified(place.sent("a@beside.test"), records_of(key)) == ["r1"]
 
@@ -169,7 +170,7 @@ def test_a_second_node_signs_once_it_has_the_clusters_key(place: Signing) -> Non
         with pytest.raises(smtplib.SMTPDataError) as refused:
             place.sent("a@pair.test", other)
         assert refused.value.smtp_code == 451
-        assert "cluster.key is missing" in other.errors()
+        until(lambda: "cluster.key is missing" in other.errors())
         shutil.copy(place.node.folder / "cluster.key", folder / "cluster.key")
 
         def takes_it() -> bool:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from mta.redis_store import keys
 from tests.support.node import until
 
@@ -16,6 +18,7 @@ def warming(cluster: Any, pool: str, domain: str) -> dict[str, Any]:
     return next((limit for limit in limits["limits"] if limit["name"] == "warmup"), {})
 
 
+@pytest.mark.usefixtures("one_hour")
 def test_an_ip_sends_the_number_of_each_day_and_is_warm_after_the_last(cluster: Any) -> None:
     cluster.pool("cold", ips=["127.0.0.22"], warmup=[3, 6])
     cluster.send("cold.test", 16, "cold")
@@ -34,6 +37,7 @@ def test_an_ip_sends_the_number_of_each_day_and_is_warm_after_the_last(cluster: 
     until(lambda: warming(cluster, "cold", "cold.test") == {})
 
 
+@pytest.mark.usefixtures("one_hour")
 def test_mail_beyond_the_number_of_the_day_leaves_from_the_warm_ips(cluster: Any) -> None:
     cluster.pool("mixed", ips=["127.0.0.23", "127.0.0.24"], warmup=[2], warm=["127.0.0.24"])
     cluster.send("mixed.test", 40, "mixed")

@@ -3,7 +3,6 @@
 import http.client
 import itertools
 import json
-import os
 import re
 import signal
 import smtplib
@@ -14,7 +13,7 @@ import pytest
 
 from mta.redis_store import keys
 from tests.support.canaries import figures
-from tests.support.node import until
+from tests.support.node import signal_to, until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.rest import JSON, Answer, ask
 
@@ -25,12 +24,14 @@ class Repeating(NodeAndSink):
     """A client that hands mail in with a key, on a connection of its own each time."""
 
     def hand_in(self, to: str, key: str, *headers: str, body: str = "hello") -> tuple[int, str]:
-        """The answer to the end of data, or to MAIL where it is refused."""
+        """The answer to the end of data, or to MAIL or RCPT where that is refused."""
         with self.node.client() as client:
             code, reply = client.mail("from@example.org")
             if code != 250:
                 return code, reply.decode()
-            assert client.rcpt(to)[0] == 250
+            code, reply = client.rcpt(to)
+            if code != 250:
+                return code, reply.decode()
             lines = (f"X-MQ-Idempotency-Key: {key}", *headers, "Subject: test", "", body, "")
             code, reply = client.data("\r\n".join(lines).encode())
             return code, reply.decode()
@@ -138,7 +139,7 @@ def test_a_key_outlives_workers_and_the_server(place: Any):
     """It may be repeated while both are away: mail comes once all the same."""
     first = place.hand_in_until_taken("a@killed.test", "killed", "X-MQ-Tag: killed")
     for pid in place.node.workers():
-        os.kill(pid, signal.SIGKILL)
+        signal_to(pid, signal.SIGKILL)
     assert place.hand_in_until_taken("a@killed.test", "killed", "X-MQ-Tag: killed") == first
     place.valkey.stop(signal.SIGKILL)
     place.valkey.start()
@@ -156,8 +157,8 @@ def test_where_the_memory_for_keys_is_full_new_ones_are_refused_and_known_ones_a
     assert place.hand_in("a@full.test", "known", "X-MQ-Tag: full") == (250, first)
     assert place.node.send("c@full.test")
     until(lambda: "idempotency keys take all of messages.idempotency_memory" in place.node.errors())
-    told = figures(place.api)
-    assert told["floodgate_idempotency_bytes"] > told["floodgate_idempotency_bytes_limit"] == 1 << 20
+    until(lambda: figures(place.api)["floodgate_idempotency_bytes"] > 1 << 20)
+    assert figures(place.api)["floodgate_idempotency_bytes_limit"] == 1 << 20
     place.valkey.ask("HDEL", use, "99999999999")
     place.hand_in_until_taken("d@full.test", "newer")
 
@@ -176,7 +177,7 @@ def test_an_order_with_a_key_is_carried_out_once_also_when_the_api_was_killed_be
     assert (again.status, again.body, again.headers["Idempotent-Replay"]) == (201, first.body, "true")
     assert place.call("GET", "/v1/errors?tag=once-only") == [], "the repeat has made no rule"
     assert order("/v1/errors", rule, "token 1").status == 422
-    os.kill(place.node.child("control_api"), signal.SIGKILL)
+    signal_to(place.node.child("control_api"), signal.SIGKILL)
     repeated = until(lambda: _answer(lambda: order("/v1/tokens", token, "token 1")), what="the API does not come back")
     assert (repeated.status, repeated.body) == (201, made.body)
     assert sum(one["name"] == "once" for one in place.call("GET", "/v1/tokens")["tokens"]) == 1

@@ -50,10 +50,10 @@ class Told(WebhookReceiver):
 
 @contextlib.contextmanager
 def told(
-    place: NodeAndSink, decide: Decide = lambda hook: Reply(), host: str = "127.0.0.1", **terms: Any
+    place: NodeAndSink, decide: Decide = lambda hook: Reply(), host: str = "127.0.0.1", port: int = 0, **terms: Any
 ) -> Iterator[Told]:
-    """`host`: the endpoint's URL names the receiver so."""
-    receiver = Told(decide)
+    """`host`: the endpoint's URL names the receiver so. `port`: 0 = any that is free."""
+    receiver = Told(decide, port=port)
     with running(receiver):
         url = f"http://{host}:{receiver.port}/hook"
         receiver.webhook = place.call("POST", "/v1/webhooks", {"url": url} | terms)

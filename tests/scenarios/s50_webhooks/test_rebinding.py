@@ -4,6 +4,7 @@ import contextlib
 
 from tests.scenarios.s50_webhooks.conftest import NodeWithDns, Told, told
 from tests.support.node import running, until
+from tests.support.valkey import free_port
 from tests.support.webhook_receiver import Hook, Reply, WebhookReceiver
 
 INSIDE = "127.77.0.2"  # an address that the node's settings do not allow
@@ -22,7 +23,7 @@ def test_a13_a_name_that_rebinds_reaches_nothing_inside_and_its_events_wait_for_
     place.names.a("bad-first.test", INSIDE, ttl=0)
     with contextlib.ExitStack() as stack:
         good_first, bad_first = (
-            stack.enter_context(told(place, closing, host, tags=["w20"]))
+            stack.enter_context(told(place, closing, host, free_port(), tags=["w20"]))
             for host in ("good-first.test", "bad-first.test")
         )
         inside = [WebhookReceiver(host=INSIDE, port=one.port) for one in (good_first, bad_first)]

@@ -157,6 +157,7 @@ async def test_garbage_silence_and_a_closed_port_are_failures(open_poster: Open)
     await server.start()
     assert (await poster.post(f"http://127.0.0.1:{server.port}/", b"{}", {})).failure == "no answer within 0.3 s"
     await server.stop()
+    poster = open_poster("127.0.0.0/8")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         found = await poster.post(f"http://127.0.0.1:{unused.getsockname()[1]}/", b"{}", {})
@@ -243,7 +244,7 @@ async def test_a13_a_name_that_rebinds_is_judged_at_each_connection(open_poster:
     async with DnsStub() as dns:
         dns.a_by_turns("hooks.test", *(reversed(addresses) if inside_first else addresses))
         poster, seen = open_poster("127.0.0.1/32", dns=[dns.address]), list[int]()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60.0):
             while len(set(seen)) < 2:
                 seen.append((await poster.post(f"http://hooks.test:{allowed.port}/", b"{}", {})).status)
                 await asyncio.sleep(0.02)

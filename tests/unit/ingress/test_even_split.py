@@ -134,14 +134,14 @@ async def test_nobody_waits_for_one_that_has_left(monkeypatch):
 
 @pytest.mark.parametrize("end", ["stop_accepting", "abort"])
 async def test_who_looks_away_when_it_is_to_stop_takes_nothing_more(monkeypatch, end):
-    monkeypatch.setattr(acceptor_module, "YIELD", 0.05)
     async with beside_a_stuck_one() as (running, _):
         clients = [await running.connect() for _ in range(2)]
+        monkeypatch.setattr(acceptor_module, "YIELD", 0.5)
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         await asyncio.sleep(0.01)
         getattr(running.listener, end)()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.readline(), 0.15)
+            await asyncio.wait_for(reader.readline(), 0.7)
         assert running.listener.acceptor.accepted == 2
         for _, other in [*clients, (reader, writer)]:
             other.close()

@@ -8,10 +8,12 @@ import smtplib
 import pytest
 import uvloop
 
+from mta.ingress import acceptor as acceptor_module
 from mta.ingress import listener as module
 from mta.ingress.input_budget import InputBudget
 from mta.model.outcomes import Reply
 from mta.ports.queueing import Ambiguous
+from tests.support.eventually import eventually
 from tests.support.intake import intake
 from tests.support.needs import needs
 
@@ -182,21 +184,28 @@ async def test_octets_do_not_prolong_a_command(monkeypatch):
 
 
 async def test_the_time_for_a_command_begins_anew_with_each_and_with_the_reply_to_a_message(monkeypatch):
-    monkeypatch.setattr(module, "TICK", 0.02)
-    async with intake(command_timeout=0.9, data_timeout=0.9) as running:
+    monkeypatch.setattr(module, "TICK", 600.0)  # the test looks instead
+    async with intake(command_timeout=60.0, data_timeout=60.0) as running:
         reader, writer = await running.connect()
-        for _ in range(5):
-            await asyncio.sleep(0.25)
+        (session,) = running.listener._sessions
+        begun = asyncio.get_running_loop().time()
+        for number in range(1, 6):
             writer.write(b"VRFY x\r\n")
             assert await read_codes(reader, 1) == [252]
+            session.check(begun + 50.0 * number)
         running.store.hold.clear()
         writer.write(MESSAGE)
-        await asyncio.sleep(1.1)
+        await asyncio.wait_for(running.store.called.wait(), 30.0)
+        session.check(begun + 400.0)
         running.store.hold.set()
         assert await read_codes(reader, 5) == [250, 250, 250, 354, 250]
-        await asyncio.sleep(0.3)
+        for later in (401.0, 460.0):
+            session.check(begun + later)
         writer.write(b"NOOP\r\n")
-        assert await read_codes(reader, 2) == [250, 421]
+        assert await read_codes(reader, 1) == [250]
+        for later in (460.5, 520.0, 520.5):
+            session.check(begun + later)
+        assert await read_codes(reader, 2) == [421]
         writer.close()
 
 
@@ -235,9 +244,13 @@ async def test_what_clients_send_of_large_messages_waits_in_their_sockets_and_ev
         for reader, writer in clients:
             await read_codes(reader, 4)
             writer.write(b"x" * 3_000_000)
+
+        def kept() -> int:
+            return sum(session._machine.buffered for session in running.listener._sessions)
+
+        await eventually(lambda: kept() > 2_000_000)
         await asyncio.sleep(0.3)
-        kept = sum(session._machine.buffered for session in running.listener._sessions)
-        assert 2_000_000 < kept < 20_000_000  # of 36 million
+        assert 2_000_000 < kept() < 20_000_000  # of 36 million
         for _, writer in clients:
             writer.write(b"\r\n.\r\n")
         for reader, writer in clients:
@@ -256,6 +269,7 @@ async def test_no_descriptors_left_does_not_spin(monkeypatch):
             self.tries += 1
             raise OSError(errno.EMFILE, "Too many open files")
 
+    monkeypatch.setattr(acceptor_module, "REST", 60.0)
     async with intake() as running:
         running.listener.stop_accepting()
         exhausted = Exhausted()

@@ -13,7 +13,7 @@ import pytest
 
 from mta.runtime.child import boot_line
 from mta.runtime.fork_client import ForkClient, ForkedChild
-from tests.support.node import module_of, until
+from tests.support.node import command_of, module_of, until
 from tests.support.scheduling import SETTINGS
 from tests.support.scheduling import until as soon
 
@@ -63,8 +63,13 @@ class Forks:
 
     @property
     def server(self) -> psutil.Process:
-        (found,) = [one for one in psutil.Process().children() if module_of(one) == "mta.runtime.fork_server"]
-        return found
+        """Once there is one: that before it has been killed, and may be about to end."""
+
+        def alone() -> psutil.Process | None:
+            found = [one for one in psutil.Process().children() if module_of(one) == "mta.runtime.fork_server"]
+            return found[0] if len(found) == 1 else None
+
+        return until(alone)
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ async def forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = Forks(tmp_path)
     yield made
     await made.client.close()
-    assert [one for one in psutil.Process().children() if "floodgate: " in " ".join(one.cmdline())] == []
+    assert [one for one in psutil.Process().children() if "floodgate: " in command_of(one)] == []
 
 
 async def test_a_child_has_the_program_of_the_server_and_its_own_descriptors(forks: Forks) -> None:

@@ -54,17 +54,21 @@ async def test_a_child_that_does_not_drain_is_killed(started, caplog: pytest.Log
         os.kill(pid, 0)
 
 
-async def test_a_child_gets_a_hang_up_only_when_it_is_ready(started, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_gets_a_hang_up_only_when_it_is_ready(
+    started, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Until then the signal would end it."""
+    may_be_ready = tmp_path / "may be ready"
     sent: list[int] = []
     monkeypatch.setattr(ForkedChild, "send_signal", lambda process, number: sent.append(number))
-    process = started()
+    process = started(f"while not os.path.exists({str(may_be_ready)!r}): time.sleep(0.01)")
     async with asyncio.timeout(30.0):
         while process.pid is None:
             process.hang_up()
             await asyncio.sleep(0.001)
         process.hang_up()
         assert sent == []
+        may_be_ready.touch()
         await process.ready.wait()
     process.hang_up()
     assert sent == [signal.SIGHUP]

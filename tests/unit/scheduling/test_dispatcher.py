@@ -262,14 +262,14 @@ async def test_d9_mail_of_a_queue_without_room_expires_and_the_rest_stays(monkey
 
 
 async def test_d9_a_queue_that_gets_room_now_and_then_is_not_looked_through(monkeypatch):
-    monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED", 1.0)
+    monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED", 2.0)
     monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED_EVERY", 0.02)
     claims = FakeClaims()
     claims.put(*(a_claim() for _ in range(10)))
     async with Bench(claims, room=1) as bench:
         for taken in range(1, 11):
             await until(lambda taken=taken: len(bench.deliver.taken) == taken)
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.25)
             bench.deliver.left[QUEUE] += 1
             bench.tell_room(QUEUE)
     assert not claims.settled
