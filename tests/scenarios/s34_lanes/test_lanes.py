@@ -22,7 +22,7 @@ def test_a_node_uses_all_the_lanes_of_its_store_and_accounts_for_each(lanes: int
     sink = SinkThread()
     with running(sink):
         node = Node(tmp_path / "n1", redis__lanes=lanes, delivery__route=sink.address, rules__max_staleness="1s")
-        with running(node), node.client() as client:
+        with running(node), node.sender() as client:
             for number in range(MESSAGES):  # each waits for the one before, so each is a batch of its own
                 node.send_on(client, f"now-{number}@now.test", ("now",))
                 node.send_on(client, f"later-{number}@later.test", ("later",), X_MQ_Delayed="+1h")

@@ -149,7 +149,7 @@ def _headers(place: Any, client: Client) -> None:
         "X-MQ-Inlinecss",
         "X-MQ-DSN-Notify",
     ):
-        with place.node.client() as smtp:
+        with place.node.sender() as smtp:
             assert smtp.mail("a@example.org")[0] == smtp.rcpt("a@header.test")[0] == 250
             code, reply = smtp.data(f"{header}: x\r\nSubject: s\r\n\r\ntext\r\n".encode())
             assert (code, reply[:5]) == (550, b"5.6.0"), header

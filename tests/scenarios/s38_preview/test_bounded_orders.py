@@ -129,7 +129,7 @@ def test_mail_that_keeps_coming_is_let_through_neither_by_the_hold_nor_behind_it
     sent: list[str] = []
 
     def send() -> None:
-        with place.node.client() as client:
+        with place.node.sender() as client:
             while not stop.is_set():
                 address = f"u{len(sent)}@b8.test"
                 place.node.send_on(client, address, ("b8",))

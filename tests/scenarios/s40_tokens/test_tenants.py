@@ -16,7 +16,7 @@ from tests.support.sink import HOLD
 
 def reply(place: Accounts, tenant: str, sender: str = "from@example.org", from_: str | None = None) -> tuple[int, str]:
     """The reply to the end of data of one message of the tenant."""
-    with place.node.client() as client:
+    with place.node.sender() as client:
         client.mail(sender)
         client.rcpt(f"a@{tenant}.test")
         header = f"From: {from_ or sender}\r\n" if from_ != "" else ""
@@ -161,7 +161,7 @@ def test_a_repeated_message_is_answered_though_the_quota_is_used_up(place: Accou
     terms(place, "again", want=(201,), quota={"per_day": 1})
 
     def send(key: str) -> tuple[int, bytes]:
-        with place.node.client() as client:
+        with place.node.sender() as client:
             client.mail("from@example.org")
             client.rcpt("a@again.test")
             header = f"From: from@example.org\r\nX-MQ-Tenant: again\r\nX-MQ-Idempotency-Key: {key}\r\n"

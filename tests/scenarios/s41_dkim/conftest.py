@@ -37,7 +37,7 @@ class Signing(NodeAndSink):
         """A message as its destination got it."""
         self.letters += 1
         domain = f"n{self.letters}.test"
-        with (node or self.node).client() as client:
+        with (node or self.node).sender() as client:
             lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
             lines += [f"From: {author}", f"To: u@{domain}", "Subject: test", "", "hello", ""]
             client.sendmail("bounce@example.org", f"u@{domain}", "\r\n".join(lines).encode())

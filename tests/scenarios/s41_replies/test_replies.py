@@ -56,7 +56,7 @@ class Place(NodeAndSink):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sets = {"workers": 1, "replies": OWN}
     with shared(Place(tmp_path_factory.mktemp("replies"), **sets)) as found:
-        with found.node.client() as client:
+        with found.node.sender() as client:
             for name in REPLIES:
                 lines = (f"X-MQ-Tag: {name}", "Subject: x", "", "hello", "")
                 client.sendmail(f"{name}@example.com", [f"user@{name}.test"], "\r\n".join(lines))
@@ -101,7 +101,7 @@ def test_unknown_replies_are_counted_and_an_entry_makes_one_known_on_the_node(pl
     assert place.call("GET", "/v1/replies?limit=1")["replies"][0]["name"] == "moonlight"
 
     def known() -> bool:
-        with place.node.client() as client:
+        with place.node.sender() as client:
             lines = ("X-MQ-Tag: again", "Subject: x", "", "hello", "")
             client.sendmail("nobody@example.com", ["user@nobody.test"], "\r\n".join(lines))
         return any(line.get("category") == "ip_block" for line in place.log_of("again"))

@@ -62,7 +62,7 @@ class Place(NodeAndSink):
         return None
 
     def send(self, recipients: list[str], tag: str, sender: str = "from@example.com", pool: str = "three") -> None:
-        with self.node.client() as client:
+        with self.node.sender() as client:
             lines = (f"X-MQ-Tag: {tag}", f"X-MQ-Pool: {pool}", "Subject: x", "", "hello")
             client.sendmail(sender, recipients, "\r\n".join(lines))
 

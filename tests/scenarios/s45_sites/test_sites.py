@@ -73,7 +73,7 @@ def test_two_tenants_to_500_domains_behind_one_site_never_exceed_its_budget_on_t
     for number, (tenant, pool) in enumerate((("a", "one"), ("b", "two"))):
         every = [f"{tenant}@{domain}" for domain in town.domains]
         text = f"X-MQ-Tag: sites\r\nX-MQ-Tenant: {tenant}\r\nX-MQ-Pool: {pool}\r\nSubject: test\r\n\r\nhello\r\n"
-        with town.nodes[number].client() as client:
+        with town.nodes[number].sender() as client:
             assert client.sendmail("from@example.org", every, text) == {}
     total = 2 * DOMAINS
     sink = town.sink.sink

@@ -90,7 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def campaign(node: Node, tag: str, first: int, messages: int) -> None:
     """Messages to 100 domains each, 8 of which bounce."""
-    with node.client() as client:
+    with node.sender() as client:
         for number in range(first, first + messages):
             assert client.mail("from@example.org")[0] == 250
             for domain in range(DOMAINS):

@@ -53,7 +53,7 @@ class Cluster:
         """Half of it by each node."""
         text = f"X-MQ-Pool: {pool}\r\nFrom: from@example.org\r\nSubject: test\r\n\r\nhello\r\n"
         for number, node in enumerate(self.nodes):
-            with node.client() as client:
+            with node.sender() as client:
                 for n in range(number, count, 2):
                     assert client.sendmail("from@example.org", [f"u{first + n}@{domain}"], text) == {}
 

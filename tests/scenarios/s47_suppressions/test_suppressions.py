@@ -36,7 +36,7 @@ def stream(place: Any, method: str, path: str, body: bytes | None = None, kind: 
 def together(place: Any, tag: str, *to: str, topic: str = "") -> str:
     """The id of one message to all of these."""
     more = f"X-MQ-Topic: {topic}\r\n" if topic else ""
-    with place.node.client() as client:
+    with place.node.sender() as client:
         assert client.mail("from@example.org")[0] == 250
         assert all(client.rcpt(address)[0] == 250 for address in to)
         code, reply = client.data(f"X-MQ-Tag: {tag}\r\n{more}Subject: {tag}\r\n\r\nhello\r\n".encode())

@@ -25,7 +25,7 @@ class Repeating(NodeAndSink):
 
     def hand_in(self, to: str, key: str, *headers: str, body: str = "hello") -> tuple[int, str]:
         """The answer to the end of data, or to MAIL or RCPT where that is refused."""
-        with self.node.client() as client:
+        with self.node.sender() as client:
             code, reply = client.mail("from@example.org")
             if code != 250:
                 return code, reply.decode()

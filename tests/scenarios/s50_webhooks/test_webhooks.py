@@ -59,7 +59,7 @@ def test_every_change_is_told_where_that_is_asked_for_and_in_order(place: NodeAn
 
 def test_a_batch_has_one_signature_and_each_event_once(place: NodeAndSink) -> None:
     with told(place, tags=["w3"], batch=100) as receiver:
-        with place.node.client() as client:  # one message: its events come together
+        with place.node.sender() as client:  # one message: its events come together
             to = [f"u{number}@w3.test" for number in range(40)]
             assert client.sendmail("from@example.org", to, "X-MQ-Tag: w3\r\nSubject: x\r\n\r\nhello\r\n") == {}
         receiver.wait("w3", 40)
@@ -212,7 +212,7 @@ def test_a_dead_endpoint_holds_nobody_up(place: NodeAndSink) -> None:
     stack: list[Any] = [told(place, decide, tags=["w12"]) for decide in (never, redirecting, garbage, note)]
     receivers: list[Told] = [one.__enter__() for one in stack]
     try:
-        with place.node.client() as client:
+        with place.node.sender() as client:
             for number in range(60):
                 before = time.time()
                 sent[place.node.send_on(client, f"u{number}@w12.test", ("w12",))] = before
