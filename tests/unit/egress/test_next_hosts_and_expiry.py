@@ -291,7 +291,7 @@ async def test_d1_a_silent_host_gets_no_more_connections_than_messages_wait(
 
 
 async def test_d7_only_the_message_that_a_connection_was_opened_for_has_met_what_is_no_smtp() -> None:
-    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", retries=(1.0,)) as rig:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", retries=(2.0,)) as rig:
         sink.script["GREETING"] = "SSH-2.0-OpenSSH_9.2"
         claims = [claimed for number in range(5) for claimed in rig.send(f"m{number}@example.com")]
         await rig.settle.until(5)
