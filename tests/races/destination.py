@@ -1,7 +1,8 @@
 """The destination of a race: a process that stamps what it reads when it reads it, however late it replies.
 
 `python -m tests.races.destination SEED` prints its port; to each line on its standard input it answers with a line of
-JSON: all that it has seen. After "linger" its replies come later, after "calm" as at the start, after "hurry" sooner.
+JSON: all that it has seen. After "linger" it answers neither DATA nor dots, until after "calm" its replies come as at
+the start, or after "hurry" sooner.
 Times are Unix milliseconds with a fraction. An address may begin with a word: "deferred-" is refused for now twice,
 since a refusal on a connection that has carried mail is asked for again on a new one, "refused-" for good each time,
 "slow-" waits for some reply, "dropped-" loses its connection once between its dot and the reply, and "stalled-" is not
@@ -21,8 +22,9 @@ import msgspec
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ID = re.compile(rb"with (?:ESMTP|HTTP)\s+id ([0-9A-HJKMNP-TV-Z]{26})")
+_NEVER = 1e9
 _CALM = {"DATA": (0.0, 0.6), ".": (0.0, 0.6)}  # seconds before a reply: mail waits, and an order finds it in flight
-_LINGERING = {"DATA": (0.5, 2.0), ".": (0.5, 2.0)}  # so that mail comes faster than it leaves on a busy machine too
+_LINGERING = {"DATA": (_NEVER, _NEVER), ".": (_NEVER, _NEVER)}  # mail comes and does not leave
 _HURRIED = {"DATA": (0.0, 0.002), ".": (0.002, 0.02)}
 _PACES = {"linger\n": _LINGERING, "calm\n": _CALM, "hurry\n": _HURRIED}
 _SLOW = (0.5, 1.5)
@@ -99,6 +101,14 @@ class _Book:
         self.refusals = Counter[str]()  # by address that is refused for now
         self.chance = random.Random(seed)
         self.pace = _CALM
+        self.lingering: list[_Session] = []
+
+    def go_on(self, pace: dict[str, tuple[float, float]]) -> None:
+        self.pace = pace
+        if pace is not _LINGERING:
+            lingering, self.lingering = self.lingering, []
+            for session in lingering:
+                session.go_on()
 
 
 class _Session(asyncio.Protocol):
@@ -113,6 +123,7 @@ class _Session(asyncio.Protocol):
         self._stall_at = ""  # the verb that gets no answer, nor does anything after it
         self._stalled = False
         self._last_reply = 0.0  # loop time
+        self._kept: list[tuple[str, Transaction | None]] = []  # replies that wait for another pace
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -206,12 +217,22 @@ class _Session(asyncio.Protocol):
 
     def _say(self, reply: str, delay: float = 0.0, ends: Transaction | None = None) -> None:
         """In order: behind a reply that waits, the next one waits too."""
+        if self._kept or delay == _NEVER:
+            if not self._kept:
+                self._book.lingering.append(self)
+            self._kept.append((reply, ends))
+            return
         now = self._loop.time()
         if delay == 0.0 and self._last_reply < now:
             self._write(reply, ends)
             return
         self._last_reply = max(now + delay, self._last_reply + 1e-6)
         self._loop.call_at(self._last_reply, self._write, reply, ends)
+
+    def go_on(self) -> None:
+        kept, self._kept = self._kept, []
+        for reply, ends in kept:
+            self._say(reply, self._late("."), ends)
 
     def _write(self, reply: str, ends: Transaction | None) -> None:
         if self._transport.is_closing():
@@ -229,7 +250,7 @@ async def _serve(seed: int) -> None:
     server = await loop.create_server(lambda: _Session(book), "127.0.0.1", 0, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)
     while word := await loop.run_in_executor(None, sys.stdin.readline):
-        book.pace = _PACES.get(word, book.pace)
+        book.go_on(_PACES.get(word, book.pace))
         print(msgspec.json.encode(book.transactions).decode(), flush=True)
 
 

@@ -27,7 +27,7 @@ class Evidence(NamedTuple):
 
     plan: Plan
     told: list[Told]
-    before: Ledger  # when the order came
+    before: Ledger  # shortly before the order
     ordered_at: float
     rule: Mapping[str, Any]  # fetched right after the answer
     effective_at: float
@@ -94,7 +94,7 @@ class Evidence(NamedTuple):
         }
 
     def states(self) -> Counter[str]:
-        """Deliveries of the campaign by state, when the order came."""
+        """Deliveries of the campaign by state, shortly before the order."""
         return Counter(one.state for one in self.before.living.values() if Campaign.STOP in one.tags)
 
 
