@@ -158,10 +158,12 @@ class Connector:
 
     def onward(self, domain: str, target: Target) -> Onward:
         """Where mail of the domain goes that the host of one of its targets does not take now."""
-        targets = self._known_targets(domain).in_order
+        targets, routes = self._known_targets(domain).in_order, self._routes.of(domain)
+        if len(routes) == 1 and (not targets or targets[-1] == target):
+            return NOWHERE
         rest = targets[targets.index(target) + 1 :] if target in targets else ()
         left = tuple(other for other in rest if other.host != target.host)
-        return Onward(left, self._routes.of(domain)[1:])
+        return Onward(left, routes[1:])
 
     async def _connect_first(
         self,

@@ -40,6 +40,7 @@ from mta.policy.shaping import Shaping
 _LONGEST_TICK = 1.0
 _SHORTEST_TICK = 0.02
 _TRY_FREE = 4  # outlets that ask for a slot at once when one was given back
+_MOST_EMPTY = 64  # outlets that wait for more mail once their connections went to others: few enough for the caches
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +84,10 @@ class Egress:
             self._permits,
             LastLook(rules, end, self._permits, self._second_look, delivery.dot_hold),
             SharedConnections(connector.shared_targets),
+            self._emptied,
         )
         self._outlets: dict[QueueKey, Outlet] = {}
+        self._empty: dict[QueueKey, None] = {}  # queues whose outlets may be empty, those that were so first
         self._leaving: list[Outlet] = []  # of plans that hold no more; they end what has begun
         self._tick_every = _tick(settings)
         self._timer = self._loop.call_later(self._tick_every, self._tick)
@@ -98,13 +101,13 @@ class Egress:
         ports.limits.on_slots(self._on_slots)
 
     def room(self, queue: QueueKey) -> int:
-        outlet = self._outlets.get(queue)
-        if outlet is None and self._sites.of(queue.domain) is None:
+        outlet, site = self._outlets.get(queue), None
+        if outlet is None and (site := self._sites.of(queue.domain)) is None:
             self._unknown.setdefault(queue.domain, set()).add(queue)
             return 0
         if (outlet is None or not outlet.connections) and self._budget.line_is_full():
             return 0  # and no outlet is made for each of many queues that are only asked about
-        return self._outlet(queue).room()
+        return (outlet or self._made(queue, site or queue.domain)).room()
 
     def headroom(self, queue: QueueKey, share: str) -> int:
         outlet = self._outlets.get(queue)
@@ -112,9 +115,7 @@ class Egress:
 
     def can_start(self, queue: QueueKey) -> bool:
         outlet = self._outlets.get(queue)
-        if outlet is None:
-            return self._budget.free > 0 and self._sites.of(queue.domain) is not None
-        return outlet.can_start()
+        return self._budget.free > 0 if outlet is None else outlet.can_start()
 
     def deliver(self, deliveries: Sequence[Claimed]) -> None:
         if not deliveries:
@@ -236,12 +237,33 @@ class Egress:
         return f"<Egress outlets={len(self._outlets)} connections={self._budget.open}>"
 
     def _outlet(self, queue: QueueKey) -> Outlet:
-        outlet = self._outlets.get(queue)
-        if outlet is None:
-            site = self._sites.of(queue.domain) or queue.domain
-            outlet = self._outlets[queue] = Outlet(queue, site, self._shaping.plan(queue, site), self._parts)
-            _log.debug("%r is made", outlet)
+        return self._outlets.get(queue) or self._made(queue, self._sites.of(queue.domain) or queue.domain)
+
+    def _made(self, queue: QueueKey, site: str) -> Outlet:
+        outlet = self._outlets[queue] = Outlet(queue, site, self._shaping.plan(queue, site), self._parts)
+        _log.debug("%r is made", outlet)
         return outlet
+
+    def _emptied(self, queue: QueueKey) -> None:
+        """The last connection of the queue's outlet went to another one."""
+        empty = self._empty
+        empty[queue] = None
+        if len(empty) == _MOST_EMPTY + 1:  # an outlet on the stack must not be dropped
+            self._loop.call_soon(self._drop_empty)
+
+    def _drop_empty(self) -> None:
+        """Drop the outlets that were emptied first."""
+        empty = self._empty
+        for queue in list(empty)[: len(empty) - _MOST_EMPTY]:
+            del empty[queue]
+            outlet = self._outlets.get(queue)
+            if outlet is not None and outlet.empty:
+                self._drop(queue, outlet)
+
+    def _drop(self, queue: QueueKey, outlet: Outlet) -> None:
+        _log.debug("%r is dropped", outlet)
+        outlet.dropped()
+        del self._outlets[queue]
 
     def _on_known(self, domains: Sequence[str]) -> None:
         for domain in domains:
@@ -296,9 +318,7 @@ class Egress:
             if not outlet.empty:
                 outlet.tick(now)
             if outlet.empty:
-                _log.debug("%r is dropped", outlet)
-                outlet.dropped()
-                del self._outlets[queue]
+                self._drop(queue, outlet)
         for outlet in list(self._leaving):
             outlet.return_waiting(ReturnReason.LIMITS)  # a transaction may have come back
             outlet.tick(now)

@@ -42,7 +42,7 @@ class Outlet:
     """Only the opening of connections runs in tasks. The reply that ends a transaction starts the next one at once."""
 
     def __init__(self, queue: QueueKey, site: str, plan: Plan, parts: OutletParts) -> None:
-        ports, delivery, connecting, end, permits, last_look, shared = parts
+        ports, delivery, connecting, end, permits, last_look, shared, self._emptied = parts
         self._queue = queue
         self.site = site
         self.take_plan(plan)
@@ -131,7 +131,8 @@ class Outlet:
         """It is empty, and is used no more. It leaves all lines, and lets go of its parts, which refer to it."""
         self._opener.unwanted()
         self._start.dropped()
-        vars(self).clear()
+        del self._start, self.start_next, self._rest, self._idle_slots, self.connections
+        del self._share, self._opener, self._next_hosts, self._changes
 
     def tick(self, now: float) -> None:
         """Called several times a second: enforce deadlines, end expired deliveries, use places that other outlets
@@ -283,6 +284,8 @@ class Outlet:
         self.connections.all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        if not self.connections.all:
+            self._emptied(self._queue)
 
     # For connections of others (shared_connections.Taker)
 

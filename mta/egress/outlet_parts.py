@@ -1,5 +1,6 @@
 """The parts of egress that the outlets of a worker share."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mta.egress.connect import Connecting
@@ -8,6 +9,7 @@ from mta.egress.last_look import LastLook
 from mta.egress.permit_counts import PermitCounts
 from mta.egress.shared_connections import SharedConnections
 from mta.egress.transaction_end import TransactionEnd
+from mta.model.mail import QueueKey
 from mta.model.settings import DeliverySettings
 
 
@@ -21,3 +23,4 @@ class OutletParts(NamedTuple):
     permits: PermitCounts
     last_look: LastLook
     shared: SharedConnections
+    emptied: Callable[[QueueKey], None]  # hears of outlets whose last connection went to another one

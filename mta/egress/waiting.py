@@ -12,14 +12,15 @@ from mta.policy.turns import Turns, Weigh
 class Waiting:
     """A queue of transactions that also counts their deliveries."""
 
-    __slots__ = ("_anew", "_lines", "_next", "_site", "_turns", "deliveries", "ready")
+    __slots__ = ("_anew", "_lines", "_next", "_site", "_turns", "_weigh", "deliveries", "ready")
 
     def __init__(self, weigh: Weigh = weight_of, site: str = "") -> None:
         """`weigh` gives the weight of a share; `site` is that of the domain."""
         self._site = site
         self._lines: dict[str, deque[Transaction]] = {}  # by share; none is empty
         self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
-        self._turns = Turns(weigh)
+        self._weigh = weigh
+        self._turns: Turns | None = None  # None: no two shares have waited at a time
         self._next: str | None = None  # the share whose turn it is, None = it must be asked for
         self.deliveries = 0
         self.ready = 0  # how many transactions may go on any connection
@@ -59,6 +60,8 @@ class Waiting:
         if len(lines) == 1:
             for line in lines.values():
                 return line[0]
+        if self._turns is None:
+            self._turns = Turns(self._weigh)
         if self._next is None:
             self._next = self._turns.first(lines)
         return lines[self._next][0]
@@ -73,7 +76,7 @@ class Waiting:
             line.popleft()
             self.ready -= 1
             self._next = None
-            if len(lines) > 1:
+            if self._turns is not None and len(lines) > 1:
                 self._turns.served(share, len(first.claims))
             if not line:
                 del lines[share]

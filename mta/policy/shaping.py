@@ -69,13 +69,13 @@ class Plan(NamedTuple):
 
     @property
     def _limits(self) -> tuple[Budget, ...]:
-        own = () if self.per_ip is None else (_budget("", "", self.per_ip),)
-        return (*self.budgets, *own, *self.ip_orders)
+        limits = self.budgets + self.ip_orders
+        return limits if self.per_ip is None else (*limits, _budget("", "", self.per_ip))
 
     @property
     def is_limited(self) -> bool:
         """Whether a limit is shared by all processes."""
-        return self.limits_connections or self.limits_messages
+        return bool(self._limits) and (self.limits_connections or self.limits_messages)
 
     def asks_like(self, other: "Plan") -> bool:
         """Whether mail by this plan asks for the same kinds of shares as by the other one."""

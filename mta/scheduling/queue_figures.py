@@ -20,14 +20,17 @@ class QueueFigures:
     def __init__(self, clock: Callable[[], int] = wall_ms) -> None:
         """`clock` gives Unix milliseconds."""
         self._clock = clock
-        self._before: dict[QueueKey, int] = {}
-        self._now: dict[QueueKey, int] = {}
+        self._now: dict[QueueKey, int] = {}  # deliveries of this span
+        self._both: dict[QueueKey, int] = {}  # of the span before, too
         self._first = self._began = clock()  # of the span before, of this one
         self._failures: dict[QueueKey, Failure] = {}  # the oldest first
 
     def delivered(self, queue: QueueKey, count: int) -> None:
-        if queue in self._now or len(self._now) < _MOST_QUEUES:
-            self._now[queue] = self._now.get(queue, 0) + count
+        now, both = self._now, self._both
+        known = now.get(queue, 0)
+        if known or len(now) < _MOST_QUEUES:
+            now[queue] = known + count
+            both[queue] = both.get(queue, 0) + count
 
     def failed(self, queue: QueueKey, outcome: Outcome) -> None:
         """An attempt ended otherwise. A forced error says nothing about the destination."""
@@ -42,12 +45,9 @@ class QueueFigures:
         now = self._clock()
         if now - self._began >= _SPAN_MS:
             late = now - self._began >= 2 * _SPAN_MS
-            self._before, self._first = ({}, now) if late else (self._now, self._began)
+            self._both, self._first = ({}, now) if late else (dict(self._now), self._began)
             self._now, self._began = {}, now
         minutes = max(now - self._first, _SHORTEST_MS) / 60_000
-        counts = dict(self._before)
-        for queue, count in self._now.items():
-            counts[queue] = counts.get(queue, 0) + count
         fresh = {queue: failure for queue, failure in self._failures.items() if now - failure.at * 1000 < _FORGOTTEN_MS}
         self._failures = fresh
-        return {**told_rates(counts, minutes), **told_failures(fresh)}
+        return {**told_rates(self._both, minutes), **told_failures(fresh)}

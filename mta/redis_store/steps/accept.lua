@@ -137,11 +137,18 @@ local function accept(keys, argv)
   for _, part in ipairs(parts) do
     redis.call('PERSIST', part)
   end
-  local pools, answer, holds, waiting, now = {}, { 'OK' }, {}, false, now_ms()
+  local places, dues, answer, holds, waiting, now = {}, {}, { 'OK' }, {}, false, now_ms()
+  for at, queue in ipairs(queues) do
+    dues[at] = P .. 'due:' .. queue[1] .. ':' .. queue[2]
+  end
+  local older = 0 -- queues that have mail, due or not: nearly always none, so all are asked about in one command
+  for from = 1, #dues, 2000 do
+    older = older + redis.call('EXISTS', unpack(dues, from, math.min(from + 1999, #dues)))
+  end
   for at, queue in ipairs(queues) do
     local place, domain, entries, take = unpack(queue) -- accept.Queue
-    local due, pool = P .. 'due:' .. place .. ':' .. domain, pool_and_share(place)
-    if take > 0 and redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1] then
+    local due = dues[at]
+    if older > 0 and take > 0 and redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1] then
       take = 0
     end
     answer[at + 1] = take
@@ -158,9 +165,9 @@ local function accept(keys, argv)
       call_sliced('ZADD', due, entries, 2 * take + 1)
       note_due(P, place, domain, earliest)
     end
-    if not pools[pool] then
-      pools[pool] = true
-      redis.call('SADD', P .. 'pools', pool)
+    if not places[place] then
+      places[place] = true
+      redis.call('SADD', P .. 'pools', (pool_and_share(place)))
     end
   end
   if #holds > 0 then

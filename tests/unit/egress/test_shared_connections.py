@@ -3,6 +3,7 @@ import weakref
 
 import pytest
 
+from mta.egress import egress
 from mta.model.destination_settings import DomainSettings, SiteSettings
 from mta.model.outcomes import ReturnReason, Verdict
 from mta.ports.delivery import AddressAnswer, MxAnswer
@@ -22,6 +23,22 @@ async def test_domains_with_the_same_host_use_one_anothers_connections() -> None
             await rig.settle.until(number + 1)
         assert sink.connections == 1
         assert len({message.recipients[0] for message in sink.taken}) == 20
+
+
+async def test_most_outlets_whose_connection_went_on_are_dropped_at_once_and_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(egress, "_tick", lambda settings: 3600.0)
+    async with Sink() as sink, Rig(route=to(sink)) as rig:
+        for number in range(3 * egress._MOST_EMPTY):
+            rig.send(f"a@d{number}.test")
+            await rig.settle.until(number + 1)
+        outlets = rig.egress._outlets
+        assert len(outlets) <= egress._MOST_EMPTY + 2
+        assert [queue.domain for queue in outlets][-1] == f"d{3 * egress._MOST_EMPTY - 1}.test"
+        rig.send("b@d0.test")
+        await rig.settle.until(3 * egress._MOST_EMPTY + 1)
+        assert sink.connections == 1
 
 
 async def test_a_domain_with_settings_of_its_own_and_another_pool_keep_to_their_connections() -> None:
