@@ -1,7 +1,7 @@
 """Mail to many domains against mail to ten: `python -m tests.measure.many_domains [--messages N] [--domains N]`.
 
 Three kinds of destinations take turns on a machine that does nothing else: ten domains with a host each; many domains
-with a host each, which share no connection; and many domains behind one host; `--kind` names some of them. A leg sends as many messages as the
+with a host each, which share no connection; and many domains behind one host. A leg sends as many messages as the
 others. Before the first of a kind, its domains get four messages each: then nearly every worker knows the DNS answers
 about nearly every domain, and no leg pays for the DNS server of the measurement, which costs more than a question costs
 Floodgate. Prints the rates by leg with the CPU of each process, and the medians as shares of that of the first kind.
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--legs", type=int, default=2, help="of each turn of a kind")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kind", action="append", help="of destinations: ten, hosts or one; without it all three")
+    parser.add_argument("--kind", action="append", choices=("ten", "hosts", "one"), help="one of them; default: all")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the node")
     parser.add_argument("--data-dir", type=Path, default=Path(tempfile.gettempdir()), help="on a real disk")
     given = parser.parse_args()
