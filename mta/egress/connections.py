@@ -20,10 +20,14 @@ class Connections:
     def __len__(self) -> int:
         return len(self.all)
 
-    def lost(self, connection: Connection, now: float) -> None:
+    def leave(self, connection: Connection) -> None:
+        """It belongs to another outlet, or to none, from now on."""
         self.all.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
+
+    def lost(self, connection: Connection, now: float) -> None:
+        self.leave(connection)
         if connection.carried - bool(connection.machine.broken) > 0:
             if now - self._departed_since > LATELY:
                 self._departed, self._departed_since = 0, now

@@ -60,10 +60,9 @@ class Egress:
         rules, delivery = ports.rules, settings.delivery
         self._loop, self._shaping, self._node = asyncio.get_running_loop(), shaping, settings.node.name
         self._budget = ConnectionBudget(delivery.connections, ports.capacity.room_for_new)
-        self._shutdown = Shutdown()
         known = KnownHosts.alone() if known is None else known
         self._dead = known.dead
-        self._permits = PermitCounts()
+        self._permits, self._shutdown = PermitCounts(), Shutdown()
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
         self._ips = ips = SendingIps(settings)

@@ -49,8 +49,7 @@ class Outlet:
         self._capacity = ports.capacity
         self._refused = ports.refused
         self._connector = connecting.connector
-        self._slots = connecting.slots
-        self._budget = connecting.budget
+        self._slots, self._budget = connecting.slots, connecting.budget
         self._shutdown = connecting.shutdown
         self._loop = connecting.loop
         self._delivery = delivery
@@ -281,9 +280,7 @@ class Outlet:
         )
 
     def leave(self, connection: Connection) -> None:
-        self.connections.all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self.connections.leave(connection)
         if not self.connections.all:
             self._emptied(self._queue)
 

@@ -592,7 +592,7 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "claimed as accepted: older mail first",
         "mta/redis_store/steps/accept.lua",
-        "    if take > 0 and redis.call(",
+        "    if older > 0 and take > 0 and redis.call(",
         "    if false and redis.call(",
         _T_FRESH + "nothing_overtakes_older_mail_that_is_due[plain]",
     ),
