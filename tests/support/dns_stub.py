@@ -1,8 +1,10 @@
 """A DNS server on loopback (UDP and TCP) that answers as it is told, and counts what it was asked."""
 
 import asyncio
+import contextlib
 import ipaddress
 import itertools
+import socket
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +16,11 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from tests.support.valkey import free_port
+
 DROP = "drop"
+_BUFFER = 1 << 22  # bytes of questions that wait while this process does nothing: the usual ones are lost beyond 270
+_SO_RCVBUFFORCE = 33  # Linux: as SO_RCVBUF, without the limit that the system sets
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -98,9 +104,14 @@ class DnsStub:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
+        # A port that the system gives for TCP may be that of a client which asks over UDP.
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._tcp, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=("127.0.0.1", self.port))
+        receiving = self._udp.get_extra_info("socket")
+        for option in (socket.SO_RCVBUF, _SO_RCVBUFFORCE):  # the second only where we are root
+            with contextlib.suppress(PermissionError):
+                receiving.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
         return self
 
     async def __aexit__(self, *_: object) -> None:

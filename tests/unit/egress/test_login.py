@@ -2,7 +2,6 @@
 
 import base64
 import pathlib
-import socket
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -15,6 +14,7 @@ from mta.model.destination_settings import RelaySettings
 from mta.model.outcomes import Verdict
 from tests.support.certificates import Authority
 from tests.support.egress_rig import Rig
+from tests.support.valkey import free_port
 
 LOGIN = Login("user", "pässword")
 
@@ -60,6 +60,7 @@ class Submissions:
             authenticator=lambda *given: AuthResult(success=given[-1] == (b"user", "pässword".encode())),
             auth_required=True,
             auth_require_tls=False,  # it does not know its own TLS
+            ready_timeout=60.0,
         )
 
     async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
@@ -72,9 +73,7 @@ async def test_a_relay_on_the_port_of_tls_is_spoken_to_under_tls_from_the_first_
 ) -> None:
     authority = Authority(tmp_path)
     relay = Submissions(authority)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        relay.controller.port = probe.getsockname()[1]
+    relay.controller.port = free_port()
     relay.controller.start()
     monkeypatch.setattr(dial, "IMPLICIT_PORT", relay.controller.port)
     settings = RelaySettings(host="127.0.0.1", port=relay.controller.port, username="user", password_file="unused")

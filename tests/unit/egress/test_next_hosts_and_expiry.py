@@ -21,6 +21,7 @@ from mta.ports.delivery import AddressAnswer, MxAnswer
 from tests.support.egress_rig import FakeSettle, Rig
 from tests.support.scheduling import until
 from tests.support.sink import DROP, HOLD, STALL, Sink
+from tests.support.valkey import free_port
 
 LATER = Outcome(Verdict.TEMPORARY, Reply(451), Origin.REMOTE)
 
@@ -109,7 +110,7 @@ def two_hosts(rig: Rig) -> None:
 
 async def test_d5_while_every_place_is_wanted_the_first_word_counts() -> None:
     async with (
-        Sink("127.0.0.2") as first,
+        Sink("127.0.0.2", free_port()) as first,
         Sink("127.0.0.3", first.port) as second,
         Rig(mx_port=first.port, connections=1) as rig,
     ):
@@ -123,7 +124,11 @@ async def test_d5_while_every_place_is_wanted_the_first_word_counts() -> None:
 
 
 async def test_d5_a_drain_returns_what_waits_for_the_next_host() -> None:
-    async with Sink("127.0.0.2") as first, Sink("127.0.0.3", first.port) as second, Rig(mx_port=first.port) as rig:
+    async with (
+        Sink("127.0.0.2", free_port()) as first,
+        Sink("127.0.0.3", first.port) as second,
+        Rig(mx_port=first.port) as rig,
+    ):
         first.script["MAIL"] = "451 4.3.0 later"
         second.script["GREETING"] = STALL
         two_hosts(rig)

@@ -10,6 +10,7 @@ from mta.ports.delivery import AddressAnswer, MxAnswer
 from tests.support.egress_rig import Rig
 from tests.support.eventually import eventually
 from tests.support.sink import HOLD, Sink
+from tests.support.valkey import free_port
 
 
 def to(sink: Sink) -> str:
@@ -71,7 +72,7 @@ async def test_a_connection_to_a_host_of_lower_preference_is_not_used_before_the
     first: int, used: str
 ) -> None:
     """A connection to mx2 is idle; the domain prefers mx1, or holds both for equal."""
-    async with Sink("127.0.0.2") as one, Sink("127.0.0.3", one.port) as two, Rig(mx_port=one.port) as rig:
+    async with Sink("127.0.0.2", free_port()) as one, Sink("127.0.0.3", one.port) as two, Rig(mx_port=one.port) as rig:
         rig.resolver.hosts["other.test"] = MxAnswer(("mx2.test",))
         rig.resolver.hosts["example.com"] = MxAnswer(("mx1.test", "mx2.test"), first=first)
         rig.resolver.ips["mx1.test"] = AddressAnswer(("127.0.0.2",))

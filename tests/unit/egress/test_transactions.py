@@ -15,6 +15,7 @@ from mta.model.rules import Head
 from mta.policy.rule_table import RuleTable
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, HOLD, RESET, STALL, Sink
+from tests.support.valkey import free_port
 
 ALL = ("PIPELINING", "SIZE 10485760", "8BITMIME", "ENHANCEDSTATUSCODES")
 
@@ -374,7 +375,7 @@ async def test_the_next_address_is_tried_c102(greeting: str, setting: str, verdi
     from mta.ports.delivery import AddressAnswer, MxAnswer
 
     async with (
-        Sink("127.0.0.2") as bad,
+        Sink("127.0.0.2", free_port()) as bad,
         Sink("127.0.0.3", bad.port) as good,
         Rig(mx_port=bad.port, greeting_5xx=setting) as rig,
     ):

@@ -16,6 +16,7 @@ from mta.policy.public_addresses import is_public, is_within
 from mta.ports.webhooks import PostAnswer
 from tests.support.certificates import Authority
 from tests.support.dns_stub import DnsStub
+from tests.support.valkey import free_port
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -238,7 +239,7 @@ async def test_names_are_looked_up_at_the_servers_that_are_set_and_in_the_hosts_
 @pytest.mark.parametrize("inside_first", [False, True])
 async def test_a13_a_name_that_rebinds_is_judged_at_each_connection(open_poster: Open, inside_first: bool) -> None:
     allowed, inside = Server(says(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")), Server(says(b""))
-    await allowed.start()
+    await allowed.start(port=free_port())
     await inside.start("127.77.0.2", allowed.port)
     addresses = ["127.0.0.1", "127.77.0.2"]
     async with DnsStub() as dns:
