@@ -132,7 +132,7 @@ class Gathering:
         row = self.round.rows.get(id_)
         if row is None:
             recipient = recipient_key(event.recipient)
-            self.round.rows[id_] = Row(place, place, rank, standing, recipient, event.seq == 1)
+            self.round.rows[id_] = Row(place, place, rank, standing, recipient, event.type is _RECEPTION)
             self._note_common(id_, event, place)
         elif rank > row.rank:
             if row.last != row.first:

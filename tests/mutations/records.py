@@ -71,6 +71,13 @@ HISTORY = (
         _T_FILES + "an_old_day_is_dropped_unless_mail_of_it_lives",
     ),
     Mutation(
+        "history: an event that changes nothing is no acceptance",
+        "mta/journal/gathering.py",
+        "recipient, event.type is _RECEPTION)",
+        "recipient, event.seq == 1)",
+        _STORY + "[a_delivery_is_told_over_rounds_and_days]",
+    ),
+    Mutation(
         "history: an entry counts once",
         "mta/journal/gathering.py",
         "        if order_of(entry.id) <= order_of(after):\n            return False\n",

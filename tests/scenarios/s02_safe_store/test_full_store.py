@@ -23,7 +23,7 @@ def test_f18_a_full_store_is_452_and_drains_until_mail_is_taken_again(tmp_path: 
             valkey.ask("CONFIG", "SET", "maxmemory", str(used(valkey) + ROOM))
             accepted = fill(client)
             assert len(accepted) >= 30, "there was room for more than that"
-            assert node.call("GET", "/readyz")[0] == 200
+            until(lambda: node.call("GET", "/readyz")[0] == 200)
             assert client.noop()[0] == 250  # the session goes on
             assert not sink.to("example.com")
             sink.script("GREETING", None)

@@ -68,7 +68,7 @@ def test_with_allow_unsafe_it_starts_warns_and_works(tmp_path: Path) -> None:
         with running(unsafe):
             unsafe.send("a@example.com")
             until(lambda: sink.to("example.com"))
-            assert unsafe.call("GET", "/readyz")[0] == 200
+            until(lambda: unsafe.call("GET", "/readyz")[0] == 200)
     warnings = [line for line in unsafe.errors().splitlines() if "WARNING" in line and "the store is unsafe" in line]
     assert warnings
     assert all("appendfsync is everysec" in line and "maxmemory-policy is allkeys-lru" in line for line in warnings)

