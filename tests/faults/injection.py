@@ -10,7 +10,7 @@ import smtplib
 import threading
 import time
 from collections import Counter, defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import psutil
@@ -87,7 +87,8 @@ class InjectionFaults:
         children = psutil.Process(self.node.process.pid).children()  # type: ignore[union-attr]
         found = [child for child in children if module_of(child) == module]
         if found:
-            self._random.choice(found).kill()
+            with suppress(psutil.NoSuchProcess):
+                self._random.choice(found).kill()
 
     def _client(self, number: int, attempt: Any) -> None:
         """Hands one call after the other in, each until it has its answer, and some of them again."""

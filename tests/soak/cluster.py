@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import signal
 import time
-import urllib.error
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ class Cluster:
             for name in names:
                 try:
                     status, answer = await asyncio.to_thread(self.nodes[name].call, method, path, body)
-                except (OSError, urllib.error.URLError, ValueError) as error:  # ValueError: half an answer
+                except (OSError, http.client.HTTPException, ValueError) as error:  # of an API that is killed meanwhile
                     last = error
                     continue
                 if 200 <= status < 300:
@@ -166,14 +166,12 @@ class Cluster:
 
     def _child(self, fault: Fault) -> psutil.Process | None:
         node = self.nodes[fault.node]
-        if node.process is None:
+        process = node.process
+        if process is None:
             return None
         found = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(node.process.pid).children():
-                with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                    if module_of(child) == _MODULES[fault.what]:
-                        found.append(child)
+            found = [one for one in psutil.Process(process.pid).children() if module_of(one) == _MODULES[fault.what]]
         found.sort(key=lambda child: child.pid)
         return found[fault.pick % len(found)] if found else None
 

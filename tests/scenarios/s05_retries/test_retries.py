@@ -24,7 +24,7 @@ def test_a_destination_that_turns_us_away_is_asked_seldom_however_much_waits_for
         until(lambda: {line["recipient"] for line in node.events() if line["type"] == "TransientFailure"} >= {*every})
         (first,) = lines(node, every[0], "TransientFailure")[:1]
         assert (first["code"], first["enhanced"], first["origin"]) == (421, "4.3.2", "remote")
-        assert sink.connections < 30
+        assert sink.connections < 100  # of 300 messages; the longer they take to come, the more
         turned_away = sink.connections
         moody.thread.script("GREETING", None)
         ends = ended(node, *every)
@@ -38,11 +38,13 @@ def test_a_peer_that_fails_at_random_gets_each_message_once_and_the_books_agree(
     chance = random.Random(20)
     moods = (DROP, RESET, "421 4.3.2 closing", "450 4.2.0 busy", "not a reply at all")
     lost_replies: Counter[str] = Counter()  # address -> dots that were answered by nothing that can be understood
+    asked: Counter[str] = Counter()
     seen: Counter[str] = Counter()
 
     def at(verb: str) -> Callable[[int, str], str | None]:
         def answer(_: int, argument: str) -> str | None:
-            if calm or chance.random() > 0.05:
+            asked[verb] += 1
+            if calm or (asked[verb] != 5 and chance.random() > 0.05):  # each verb meets a mood, whatever chance says
                 return None
             mood = chance.choice(moods)
             seen[verb] += 1
@@ -64,7 +66,7 @@ def test_a_peer_that_fails_at_random_gets_each_message_once_and_the_books_agree(
             until(lambda: len({line["recipient"] for line in node.events() if line["type"] == "Delivery"}) > 100)
             calm = True
             ends = ended(node, *every)
-            assert len(seen) >= 4  # nearly every command met a mood
+            assert seen.keys() >= {"MAIL", "RCPT", "DATA", "."}
             assert {line["type"] for line in ends.values()} == {"Delivery"}
             taken = Counter(message.recipients[0] for message in sink.sink.taken)
             assert taken == dict.fromkeys(every, 1)

@@ -224,6 +224,8 @@ def refused(node: Node) -> bool:
             client.recv(3)
     except (TimeoutError, ConnectionRefusedError):
         return True
+    except ConnectionResetError:  # it was in the backlog of a socket that has just been closed: another may listen
+        return False
     return False
 
 

@@ -52,7 +52,11 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
     def begun() -> dict[str, Any]:
         return {r.recipients[0]: r for r in list(pair.sink.sink.begun) if r.recipients and "camp-" in r.recipients[0]}
 
-    until(lambda: {name.split("-")[1] for name, r in begun().items() if r.taken} == {"n1", "n2"} and len(begun()) > 30)
+    def from_both() -> bool:
+        taken = [name for name, r in begun().items() if r.taken]
+        return {name.split("-")[1] for name in taken} == {"n1", "n2"} and len(taken) >= 30
+
+    until(from_both)
     status, rule = first.call("POST", "/v1/errors?wait=50s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
     assert (status, rule["effective"]) == (201, True)
     assert rule["workers"] == {"confirmed": pair.delivering(), "unconfirmed": []}

@@ -60,8 +60,7 @@ def test_an_order_does_not_wait_for_a_worker_whose_process_was_reaped(tmp_path: 
             assert seconds(rule["effective_at"]) < effective_by - 5.0
             assert rule["workers"]["unconfirmed"] == []
             assert other["name"] in rule["workers"]["confirmed"]
-            until(lambda: len(node.workers()) == 2)
-            assert frozen["pid"] not in node.workers()
+            until(lambda: len(now := node.workers()) == 2 and frozen["pid"] not in now)
             node.send(["a@dead.test", "b@dead.test"], ("dead",))
             until(lambda: sum(node.statement("dead")["intercepted"].values()) == 2)
             assert_balanced(node.ready["redis"])

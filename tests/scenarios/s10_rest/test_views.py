@@ -1,5 +1,6 @@
 """Queues, workers, readiness and the live stream, as a real node shows them."""
 
+import time
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -73,6 +74,8 @@ def test_the_stream_is_live_filtered_ends_by_limit_and_time_and_resumes(place: A
 
 def test_metrics_say_what_the_node_did(place: Any):
     node = place.node
+    begun = time.time()
+    until(lambda: all(told_at > begun for told_at in _told_at(place)))  # else mail of the tests before is told later
     before = figures(place)
     node.send(["a@m1.test", "b@m1.test"], ("metered",))
     until(lambda: len(place.sink.to("m1.test")) == 2)
@@ -104,6 +107,11 @@ def test_metrics_say_what_the_node_did(place: Any):
     }
     assert told <= names, "each figure that the API knows is told by the workers"
     assert ask(place.api, "DELETE", f"/v1/errors/{rule.body['id']}").status == 200
+
+
+def _told_at(place: Any) -> list[float]:
+    """When each process told its figures, which it does with each confirmation of the rules."""
+    return [seconds(worker["confirmed_at"]) for worker in ask(place.api, "GET", "/v1/workers").body["workers"]]
 
 
 def figures(place: Any) -> list[Any]:

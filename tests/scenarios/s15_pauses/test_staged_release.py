@@ -6,8 +6,6 @@ import re
 import signal
 from typing import Any
 
-import psutil
-
 from tests.support.node import until
 from tests.support.shell import Shell
 
@@ -19,14 +17,6 @@ def held(place: Any, tag: str, count: int) -> dict[str, Any]:
         place.node.send([f"a{n}@{tag}.test" for n in range(first, min(first + 50, count))], (tag,))
     place.held(pause, count)
     return pause
-
-
-def sweeper(place: Any) -> int:
-    """Its process id, 0 while it is being started anew."""
-    try:
-        return int(place.node.child("mta.runtime.sweeper"))
-    except (ValueError, psutil.NoSuchProcess):
-        return 0
 
 
 def test_a_first_part_goes_and_the_rest_waits_until_it_is_ended(place: Any):
@@ -86,7 +76,7 @@ def test_a_sweeper_that_dies_in_the_middle_lets_none_too_many_go(place: Any):
         if given["state"] != "running":
             break
         with contextlib.suppress(ProcessLookupError):
-            os.kill(until(lambda: sweeper(place)), signal.SIGKILL)
+            os.kill(place.node.child("mta.runtime.sweeper"), signal.SIGKILL)
         given = until(lambda: place.call("GET", path))
     done = until(lambda: (now := place.call("GET", path))["state"] == "done" and now)
     assert (done["released"], done["held"]) == (500, 100)

@@ -261,6 +261,7 @@ def test_simulated_mail_reaches_nobody_and_plays_what_its_address_says(place: An
     (waits,) = place.show(deferred)["recipients"]
     assert (waits["status"], waits["attempts"], waits["error"]["code"]) == ("ENQUEUED", 1, 451)
     assert place.becomes(stalled, "SIMULATED")["recipients"][0]["error"]["enhanced"] == "4.4.2"
+    place.line(stalled, "Simulated")
     assert [line["type"] for line in place.node.events() if line.get("message_id") == stalled] == [
         "Reception",
         "Simulated",

@@ -43,11 +43,11 @@ class Silent:
                 return
             self.open.add(peer)
             self.accepted += 1
-            peer.sendall(self._greeting)
             threading.Thread(target=self._watch, args=(peer,), daemon=True).start()
 
     def _watch(self, peer: socket.socket) -> None:
         try:
+            peer.sendall(self._greeting)
             while peer.recv(4096):
                 pass
         except OSError:

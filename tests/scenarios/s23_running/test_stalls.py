@@ -1,13 +1,11 @@
 """A process whose event loop stands still is replaced, however it stands still (K3)."""
 
-import contextlib
 import os
 import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.scenarios.s23_running.conftest import Place
@@ -51,20 +49,13 @@ def test_k3_what_stands_still_for_longer_than_the_lease_is_replaced_and_its_mail
         (line,) = until(lambda: [line for line in node.errors().splitlines() if f"(pid {victim})" in line])  # noqa: B023
         assert re.search(r"was killed: its event loop stood still for \d+ s, longer than delivery.lease; started", line)
     assert f"the fork server (pid {server}) ended with status -9" in node.errors()
-    assert until(lambda: _child(node, "mta.runtime.fork_server")) != server
+    assert node.child("mta.runtime.fork_server") != server
     place.sink.release("354 go on")
     until(lambda: len(node.workers()) == 2)
     until(lambda: {r.recipients[0] for r in place.sink.to("stalls.test") if r.taken} == set(sent))
     statement = until(lambda: (found := node.statement("stalls"))["delivered"] == len(sent) and found)
     assert (statement["queued"], statement["balanced"]) == (0, True)
     until(lambda: sorted(e["recipient"] for e in node.events() if e["type"] == "Delivery") == sent)
-
-
-def _child(node: Node, module: str) -> int:
-    """0: there is none now, or it has no name yet."""
-    with contextlib.suppress(ValueError, psutil.Error):
-        return node.child(module)
-    return 0
 
 
 def _exists(pid: int) -> bool:
