@@ -18,8 +18,6 @@ from tests.support.needs import tool
 
 # Each run tries the same examples, and takes its time for them.
 hypothesis.settings.load_profile("ci")
-# Seconds that a server of aiosmtpd may need to start: 5 are too few for a busy machine.
-os.environ.setdefault("AIOSMTPD_CONTROLLER_TIMEOUT", "60")
 
 _YOUNG = 10_000  # new objects between two collections: fewer would cost a twentieth of the processor time
 _SKIPPED: dict[str, str] = {}  # test -> why

@@ -106,7 +106,7 @@ def test_what_smtplib_sends_arrives_unharmed(
     place: NodeAndDestinations, domain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mail = mail_to(domain, "smtplib")
-    with place.node.client() as client:
+    with place.node.sender() as client:
         for recipient, content in mail.items():
             options = [] if content.isascii() else ["BODY=8BITMIME"]
             assert client.sendmail(SENDER, [recipient], content, options) == {}
@@ -241,7 +241,7 @@ def clients_of(place: NodeAndDestinations) -> dict[str, Callable[[], tuple[Deliv
         return lambda recipient, content: client.deliver(recipient, corpus.stuffed(content)), client.close
 
     def with_smtplib() -> tuple[Deliver, Callable[[], object]]:
-        client = place.node.client()
+        client = place.node.sender()
         client.ehlo()
 
         def deliver(recipient: str, content: bytes) -> bytes:
@@ -311,7 +311,7 @@ def test_envelopes_are_handed_on_as_they_came(place: NodeAndDestinations) -> Non
         "A" * 64 + "@smtp-sink.test",
     ]
     senders = ["", "Mixed.Case@Example.ORG", '"quoted sender"@example.org', "user@[127.0.0.1]", *["x@example.org"] * 3]
-    with place.node.client() as client:
+    with place.node.sender() as client:
         client.ehlo()
         for sender, recipient in zip(senders, addresses, strict=True):
             assert client.docmd(f"MAIL FROM:<{sender}>")[0] == 250
@@ -328,7 +328,7 @@ def test_envelopes_are_handed_on_as_they_came(place: NodeAndDestinations) -> Non
 def test_one_message_to_hundreds_of_recipients_at_two_domains_reaches_each_once(place: NodeAndDestinations) -> None:
     recipients = [f"many-{n}@{domain}" for n in range(150) for domain in ("aiosmtpd.test", "smtp-sink.test")]
     content = corpus.own()["utf8-as-8bit"]
-    with place.node.client() as client:
+    with place.node.sender() as client:
         assert client.sendmail(SENDER, recipients, content) == {}
     place.until_logged("Delivery", set(recipients))
     reached = []
@@ -347,7 +347,7 @@ def test_eight_bits_are_converted_where_8bitmime_is_not_offered_or_bounce(place:
     eight = {f"{name}@seven-bits.test": text for name, text in messages.items() if not text.isascii()}
     seven = {f"{name}@seven-bits.test": messages[name] for name in ("plain", "utf8-base64", "nul", "encoded-words")}
     assert len(eight) >= 8
-    with place.node.client() as client:
+    with place.node.sender() as client:
         for recipient, content in (eight | seven).items():
             client.sendmail(SENDER, [recipient], content)
     compare(place, "seven-bits.test", seven)

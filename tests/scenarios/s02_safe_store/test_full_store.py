@@ -19,7 +19,7 @@ def test_f18_a_full_store_is_452_and_drains_until_mail_is_taken_again(tmp_path: 
     sink.script("GREETING", "421 4.3.2 not now")
     with running(valkey, sink):
         node = Node(tmp_path / "node", redis=valkey.url, delivery__route=sink.address, delivery__retries=["1s"])
-        with running(node), node.client() as client:
+        with running(node), node.sender() as client:
             valkey.ask("CONFIG", "SET", "maxmemory", str(used(valkey) + ROOM))
             accepted = fill(client)
             assert len(accepted) >= 30, "there was room for more than that"

@@ -8,6 +8,7 @@ import threading
 import aiosmtpd.controller
 
 from tests.support.certificates import self_signed
+from tests.support.conditions import PATIENCE
 from tests.support.node import Node, running, until
 from tests.support.sink import STALL
 from tests.support.sink_thread import SinkThread
@@ -41,7 +42,13 @@ class Independent:
         self.bodies: list[bytes] = []
         self.secure: list[bool] = []
         self._controller = aiosmtpd.controller.Controller(
-            self, "127.0.0.1", 0, tls_context=context, require_starttls=True, data_size_limit=2**25
+            self,
+            "127.0.0.1",
+            0,
+            ready_timeout=PATIENCE,
+            tls_context=context,
+            require_starttls=True,
+            data_size_limit=2**25,
         )
 
     async def handle_DATA(self, server, session, envelope) -> str:
@@ -118,7 +125,7 @@ def test_mail_goes_out_over_starttls_byte_for_byte(tmp_path: pathlib.Path) -> No
         node = Node(tmp_path / "n1", **{"delivery.routes": table})
         with running(node):
             every = ["a@scripted.test", "big@scripted.test", "a@independent.test", "big@independent.test"]
-            with node.client() as client:
+            with node.sender() as client:
                 for address in every:
                     node.send_on(client, address, text=big if address.startswith("big") else "small")
             ends = ended(node, *every)

@@ -147,7 +147,7 @@ def test_mail_leaves_from_the_ips_of_its_pool_or_the_one_it_asks_for(tmp_path: p
         )
         with running(node):
             pooled = [f"p{n}@two.test" for n in range(24)]  # so many that chance leaves no IP out
-            with node.client() as client:
+            with node.sender() as client:
                 for address in pooled:
                     node.send_on(client, address, X_MQ_Pool="two")
             node.send("a@one.test", X_MQ_IP="127.0.0.9")

@@ -40,7 +40,7 @@ class Lot:
 
     def _send_to_all(self, *addresses: str) -> None:
         """One message to several recipients."""
-        with self.node.client() as client:
+        with self.node.sender() as client:
             assert not client.sendmail("from@example.org", list(addresses), b"Subject: to several\r\n\r\nhello\r\n")
 
     def ends(self, *addresses: str) -> dict[str, dict[str, Any]]:

@@ -115,7 +115,7 @@ def test_what_waits_for_354_is_aborted_and_its_neighbours_are_delivered_once(pla
 
 def test_no_mail_of_a_campaign_begins_and_no_dot_is_handed_over_once_the_order_is_effective(place: Any):
     place.sink.watch_lag()
-    with place.node.client() as client:
+    with place.node.sender() as client:
         for n in range(240):
             tag = "other" if n % 4 == 3 else "load"
             place.node.send_on(client, f"{tag}{n}@d{n % 5}.load.test", (tag + "-x",))

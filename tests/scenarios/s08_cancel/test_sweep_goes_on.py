@@ -13,7 +13,7 @@ from tests.support.recount import assert_balanced
 def test_a_sweep_whose_process_is_killed_is_taken_up_and_ends_each_delivery_once(tmp_path: Path):
     node = Node(tmp_path / "n1", delivery__lease="5s", rules__max_staleness="1s", rules__sweep_rate="100/s")
     with running(node):
-        with node.client() as client:
+        with node.sender() as client:
             for n in range(450):
                 tag = "keep" if n % 3 == 2 else "swept"
                 node.send_on(client, f"{n}@d{n % 5}.test", (tag,), X_MQ_Delayed="+1h")

@@ -60,7 +60,7 @@ def place(tmp_path: Path) -> Iterator[Accepting]:
 
 def _before_the_dot(door: Node, number: int) -> smtplib.SMTP:
     """A client that has sent all of a message but the end of its data."""
-    client = door.client()
+    client = door.sender()
     assert client.mail("from@example.org")[0] == 250
     assert client.rcpt(f"a{number}@door.test")[0] == 250
     assert client.docmd("DATA")[0] == 354

@@ -11,7 +11,7 @@ from tests.support.orders import assert_accounted, seconds
 
 def _inject(node: Any, tag: str, count: int, failed: list[BaseException]) -> None:
     try:
-        with node.client() as client:
+        with node.sender() as client:
             for n in range(count):
                 mark = "stay" if n % 4 == 3 else tag
                 node.send_on(client, f"{mark}-{node.name}-{n}@d{n % 4}.camp.test", (mark, f"of-{node.name}"))

@@ -25,7 +25,7 @@ def _ended(lines: list[dict[str, Any]]) -> int:
 def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_recognised(place: Any):
     node = place.node
     count, kills = 600, {150, 300, 450}
-    with node.client() as client:
+    with node.sender() as client:
         for n in range(count):
             node.send_on(client, f"u{n}@j{n % 5}.test", ("journal",))
             if n in kills:
@@ -49,7 +49,7 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
 def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(place: Any):
     node = place.node
     count, moves = 300, {100: "k1", 200: "k2"}
-    with node.client() as client:
+    with node.sender() as client:
         for n in range(count):
             node.send_on(client, f"u{n}@k{n % 5}.test", ("moved-killed",))
             if n in moves:

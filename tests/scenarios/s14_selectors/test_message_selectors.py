@@ -13,7 +13,7 @@ ONE = "one.hosts.test"
 
 def send(place: Any, sender: str, to: Sequence[str], tag: str) -> str:
     """One message for all recipients; its id."""
-    with place.node.client() as client:
+    with place.node.sender() as client:
         client.mail(sender)
         for recipient in to:
             client.rcpt(recipient)

@@ -32,7 +32,7 @@ class Refusing(NodeAndSink):
 
     def inject(self, to: str | list[str], *headers: str, body: str = "hello") -> tuple[int, str]:
         """The answer to the end of data."""
-        with self.node.client() as client:
+        with self.node.sender() as client:
             return inject_on(client, to, *headers, body=body)
 
 

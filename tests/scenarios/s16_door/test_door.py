@@ -17,7 +17,7 @@ def test_a_campaign_is_refused_with_the_words_of_the_rule(place: Any):
         tag="shop", code=550, extended="5.7.9", description="the campaign was stopped", reason="wrong prices"
     )
     shop = "X-MQ-Tag: shop"
-    with place.node.client() as client:
+    with place.node.sender() as client:
         assert inject_on(client, "a@shop.test", shop) == (550, "5.7.9 the campaign was stopped")
         assert inject_on(client, "free@shop.test", "X-MQ-Tag: other")[0] == 250, "the session goes on"
         assert inject_on(client, ["b@shop.test", "c@else.test"], shop, "x-floodgate-tag: two")[0] == 550
@@ -114,7 +114,7 @@ def test_mail_on_its_way_in_while_a_rule_becomes_effective_does_not_wait_undecid
     answers: list[int] = []
 
     def load(tag: str) -> None:
-        with place.node.client() as client:
+        with place.node.sender() as client:
             while not stop.is_set():
                 answers.append(inject_on(client, "a@race.test", f"X-MQ-Tag: {tag}", TOMORROW, body=body)[0])
 

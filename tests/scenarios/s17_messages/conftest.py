@@ -24,7 +24,7 @@ class WithMessages(NodeAndSink):
 
     def send_together(self, tag: str, *to: str) -> str:
         """The id of one message to all of these."""
-        with self.node.client() as client:
+        with self.node.sender() as client:
             assert client.mail("from@example.org")[0] == 250
             assert all(client.rcpt(address)[0] == 250 for address in to)
             code, reply = client.data(f"X-MQ-Tag: {tag}\r\nSubject: {tag}\r\n\r\nhello\r\n".encode())

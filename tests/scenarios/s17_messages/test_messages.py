@@ -42,7 +42,7 @@ def test_what_is_scheduled_is_canceled_at_once_and_stays_so(place: Any):
 
 def test_scheduled_mail_is_never_early_and_listed_canceled_and_ended_like_any_other(place: Any):
     asked: dict[str, float] = {}
-    with place.node.client() as client:
+    with place.node.sender() as client:
         for number in range(40):
             due, address = round(time.time() + 1.0 + number % 8 / 4, 3), f"{number}@timed.test"
             moment = datetime.datetime.fromtimestamp(due, datetime.UTC).isoformat("T", "milliseconds")

@@ -52,7 +52,7 @@ def test_d5_only_the_recipients_that_were_refused_go_on(hosts: Hosts) -> None:
     for name in ("first", "second"):
         hosts.sinks[name].sink.recipients["b@some.d5.test"] = "450 later"
         hosts.sinks[name].sink.recipients["d@some.d5.test"] = "550 5.1.1 unknown"
-    with hosts.node.client() as client:
+    with hosts.node.sender() as client:
         client.sendmail("from@example.org", [f"{name}@some.d5.test" for name in "abcd"], "Subject: x\r\n\r\nhello\r\n")
     until(lambda: len(hosts.lines("some.d5.test")) >= 4)
     assert hosts.got("some.d5.test") == {

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.support.files import contents
-from tests.support.node import Node, module_of, running, until
+from tests.support.node import Node, command_of, running, until
 from tests.support.valkey import SAFE, Valkey, free_port
 
 SECRET = "hunter2/and@more"  # with what a parser takes for the end of a host
@@ -63,7 +63,7 @@ def test_r1_a_password_in_the_url_is_shown_nowhere(guarded: Valkey, tmp_path: Pa
             assert node.ready["redis"] == shown
             assert node.process is not None
             children = psutil.Process(node.process.pid).children(recursive=True)
-            told = " ".join(map(module_of, children))
+            told = " ".join(map(command_of, children))
             node.send("a@example.test", ("t",))
             told += json.dumps([node.call("GET", path)[1] for path in ("/v1/workers", "/v1/queues", "/readyz")])
             guarded_pid = guarded.process.pid if guarded.process else 0

@@ -18,7 +18,7 @@ class WithCommands(NodeAndSink):
 
     def scheduled(self, tag: str, domain: str, count: int) -> str:
         """The id of a message to so many recipients, due in an hour."""
-        with self.node.client() as client:
+        with self.node.sender() as client:
             assert client.mail("from@example.org")[0] == 250
             for number in range(count):
                 assert client.rcpt(f"r{number}@{domain}")[0] == 250
