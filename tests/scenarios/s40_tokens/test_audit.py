@@ -49,7 +49,8 @@ def test_a12_an_intercepted_delivery_leads_to_the_author_of_the_rule_as_it_was(p
         lambda: place.call("GET", f"/v1/messages/{message}")["recipients"][0].get("forced"), what="not intercepted"
     )
     assert forced["by"] == f"crm ({editor['id']})"
-    (entry,) = [e for e in entries(place, of=forced["rule"]) if e["generation"] == forced["generation"]]
+    before = [e for e in entries(place, of=forced["rule"]) if e["generation"] <= forced["generation"]]
+    entry = max(before, key=lambda e: e["generation"])  # a canary may have moved the table on since
     assert (entry["action"], entry["by"], entry["before"]["kind"]) == ("error.converted", forced["by"], "pause")
     place.call("DELETE", f"/v1/errors/{pause['id']}?wait=50s")
 
