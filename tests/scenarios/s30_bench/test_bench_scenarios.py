@@ -68,8 +68,9 @@ def test_a_scenario_file_does_all_that_it_says(root: Path) -> None:
     assert found["cancel"]["received_after_unlisted"] == 0
     assert found["created"]["rules"] == 10
     assert found["deferred_at_sink"] > 0
-    # One that the cancel made needless may have ended before its handshake.
-    assert 0 <= found["connections"] - found["secured_connections"] <= 2 < found["connections"]
+    # Those that the cancel made needless may have ended before their handshake: a worker opens five at the same time.
+    assert 0 <= found["connections"] - found["secured_connections"] <= 10
+    assert found["secured_connections"] > 0
     assert sum(found["over_time"]["intake"]) == 200
     assert {"worker", "valkey", "journal", "sweeper", "control_api", "source", "sink"} <= set(found["processes"])
     assert all(use["peak_rss_mib"] > 0 for use in found["processes"].values())

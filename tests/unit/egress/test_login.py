@@ -13,7 +13,6 @@ from mta.egress.login import Login, lines_of
 from mta.model.destination_settings import RelaySettings
 from mta.model.outcomes import Verdict
 from tests.support.certificates import Authority
-from tests.support.conditions import PATIENCE
 from tests.support.egress_rig import Rig
 from tests.support.valkey import free_port
 
@@ -57,7 +56,6 @@ class Submissions:
             self,
             "127.0.0.1",
             0,
-            ready_timeout=PATIENCE,
             ssl_context=authority.server("127.0.0.1"),
             authenticator=lambda *given: AuthResult(success=given[-1] == (b"user", "pässword".encode())),
             auth_required=True,
