@@ -132,8 +132,9 @@ async def test_what_was_canceled_meanwhile_ends_before_any_attempt():
 async def test_idle_it_asks_no_more_than_each_tick():
     claims = FakeClaims()
     async with Bench(claims):
+        began = asyncio.get_running_loop().time()
         await asyncio.sleep(0.3)
-        assert claims.agendas <= 2
+        assert claims.agendas <= 2 + (asyncio.get_running_loop().time() - began)
         assert not claims.claims
 
 
