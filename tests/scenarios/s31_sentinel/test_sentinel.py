@@ -56,7 +56,7 @@ def takes(node: Node, address: str, offered: list[str]) -> bool:
 def test_a_master_that_is_killed_under_load(store: Sentinels, tmp_path: Path) -> None:
     sink = SinkThread()
     with running(sink):
-        node = Node(tmp_path / "node", redis=store.url, redis__timeout="1s", delivery__route=sink.address)
+        node = Node(tmp_path / "node", redis=store.url, redis__timeout="3s", delivery__route=sink.address)
         with running(node):
             with MailStream(node.smtp, "example.com", clients=4) as stream:
                 until(lambda: sum(told.accepted for told in stream.told) >= 200)
@@ -78,7 +78,7 @@ def test_a_master_that_is_killed_under_load(store: Sentinels, tmp_path: Path) ->
 
 
 def test_the_node_says_how_much_a_new_master_lacks(store: Sentinels, tmp_path: Path) -> None:
-    node = Node(tmp_path / "node", redis=store.url, redis__timeout="1s", delivery__route="127.0.0.1:1")
+    node = Node(tmp_path / "node", redis=store.url, redis__timeout="3s", delivery__route="127.0.0.1:1")
     with running(node):
         for number in range(20):
             node.send(f"kept{number}@example.com")
