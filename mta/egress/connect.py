@@ -80,6 +80,7 @@ class Connector:
         # Searches whose result no connection has used: until when it may be used (loop time), and the result.
         self._unused: dict[tuple[str, Route], _Searched] = {}
         self._known: dict[str, tuple[float, Targets]] = {}  # domain -> until when (loop time), its targets
+        self._alike: dict[Targets, Targets] = {}  # domains with the same targets have one object
 
     async def connect(
         self, queue: QueueKey, slot: Slot, attempt: Attempt, greeted: Greeted, onward: Onward = NOWHERE
@@ -130,7 +131,9 @@ class Connector:
             return
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[domain] = now + _KNOWN_FOR, found
+            self._alike.clear()
+        alike = Targets(tuple(found.in_order), tuple(found.first))
+        self._known[domain] = now + _KNOWN_FOR, self._alike.setdefault(alike, alike)
 
     async def _search(self, domain: str, route: Route) -> tuple[Targets | Trouble, StsPolicy | None]:
         """The addresses of the domain by this route, and its MTA-STS policy."""

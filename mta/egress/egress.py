@@ -40,7 +40,7 @@ from mta.policy.shaping import Shaping
 _LONGEST_TICK = 1.0
 _SHORTEST_TICK = 0.02
 _TRY_FREE = 4  # outlets that ask for a slot at once when one was given back
-_MOST_EMPTY = 64  # outlets that wait for more mail once their connections went to others: few enough for the caches
+_MOST_EMPTY = 128  # outlets that wait for more mail once their connections went to others: few enough for the caches
 
 _log = logging.getLogger(__name__)
 
@@ -247,13 +247,13 @@ class Egress:
         """The last connection of the queue's outlet went to another one."""
         empty = self._empty
         empty[queue] = None
-        if len(empty) == _MOST_EMPTY + 1:  # an outlet on the stack must not be dropped
+        if len(empty) == _MOST_EMPTY:  # an outlet on the stack must not be dropped
             self._loop.call_soon(self._drop_empty)
 
     def _drop_empty(self) -> None:
-        """Drop the outlets that were emptied first."""
+        """Drop the outlets that were emptied first, so that half as many are left."""
         empty = self._empty
-        for queue in list(empty)[: len(empty) - _MOST_EMPTY]:
+        for queue in list(empty)[: len(empty) - _MOST_EMPTY // 2]:
             del empty[queue]
             outlet = self._outlets.get(queue)
             if outlet is not None and outlet.empty:

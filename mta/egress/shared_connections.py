@@ -52,6 +52,16 @@ class SharedConnections:
         self.known = known
         self.kept: dict[Slot, tuple[Way, ...]] = {}
         self._ways = WeakValueDictionary[tuple[str, str, Target], Way]()
+        # The ways that were asked for last: many domains in a row have the same targets.
+        self._last: tuple[str, str, Sequence[Target], tuple[Way, ...]] = ("", "", (), ())
+
+    def ways(self, pool: str, site: str, targets: Sequence[Target]) -> tuple[Way, ...]:
+        """The ways to these targets, in their order."""
+        last_pool, last_site, last_targets, found = self._last
+        if last_targets is not targets or last_site != site or last_pool != pool:
+            found = tuple([self.way(pool, site, target) for target in targets])
+            self._last = pool, site, targets, found
+        return found
 
     def way(self, pool: str, site: str, target: Target) -> Way:
         """`site`: whose limits and TLS hold for the connection, "" = none that has settings."""
@@ -207,6 +217,5 @@ class Share:
         """The ways to the hosts of the queue, as far as these are known."""
         known = self._shared.known(self._queue.domain)
         if known is not self._known:
-            pool, site, way = self._queue.pool, self._site, self._shared.way
-            self._known, self._ways = known, tuple([way(pool, site, target) for target in known])
+            self._known, self._ways = known, self._shared.ways(self._queue.pool, self._site, known)
         return self._ways

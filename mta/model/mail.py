@@ -27,7 +27,7 @@ class QueueShare(NamedTuple):
     share: str = ""
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=16384)  # mail that goes round more domains than that finds none of them here
 def queue_share(pool: str, domain: str, share: str) -> QueueShare:
     """Made once for many deliveries."""
     return QueueShare(QueueKey(pool, domain), share)

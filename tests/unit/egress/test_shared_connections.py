@@ -35,7 +35,7 @@ async def test_most_outlets_whose_connection_went_on_are_dropped_at_once_and_mad
             rig.send(f"a@d{number}.test")
             await rig.settle.until(number + 1)
         outlets = rig.egress._outlets
-        assert len(outlets) <= egress._MOST_EMPTY + 2
+        assert egress._MOST_EMPTY // 2 <= len(outlets) <= egress._MOST_EMPTY + 2
         assert [queue.domain for queue in outlets][-1] == f"d{3 * egress._MOST_EMPTY - 1}.test"
         rig.send("b@d0.test")
         await rig.settle.until(3 * egress._MOST_EMPTY + 1)
