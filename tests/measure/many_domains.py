@@ -2,16 +2,18 @@
 
 Three kinds of destinations take turns on a machine that does nothing else: ten domains with a host each; many domains
 with a host each, which share no connection; and many domains behind one host. A leg sends as many messages as the
-others. Before the first of a kind, its domains get four messages each: then nearly every worker knows the DNS answers
-about nearly every domain, and no leg pays for the DNS server of the measurement, which costs more than a question costs
-Floodgate. Prints the rates by leg with the CPU of each process, and the medians as shares of that of the first kind.
+others. The nodes of all kinds stand at the same time, and a leg of each kind follows another, since the speed of a
+machine changes within minutes. Before the first leg of a kind, its domains get four messages each: then nearly every
+worker knows the DNS answers about nearly every domain, and no leg pays for the DNS server of the measurement, which
+costs more than a question costs Floodgate. Prints the rates by leg with the CPU of each process, and the medians of the
+rates and of their shares of the leg of the first kind before them.
 """
 
 import argparse
 import contextlib
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,17 +73,21 @@ def leg(node: Node, sink: Sink, place: Path, kind: Kind, messages: int, workers:
     return float(figures["rate"])
 
 
-def rates_of(kind: Kind, given: argparse.Namespace, root: Path) -> list[float]:
-    with standing(kind, given.workers, given.set, root) as (node, sink, place):
-        leg(node, sink, place, kind, _BEFORE * kind.domains, given.workers)
-        return [leg(node, sink, place, kind, given.messages, given.workers) for _ in range(given.legs)]
+def turn(kinds: Sequence[Kind], given: argparse.Namespace, rates: dict[str, list[float]]) -> None:
+    with contextlib.ExitStack() as stack:
+        stand = [stack.enter_context(standing(kind, given.workers, given.set, given.data_dir)) for kind in kinds]
+        for kind, at in zip(kinds, stand, strict=True):
+            leg(*at, kind, _BEFORE * kind.domains, given.workers)
+        for _ in range(given.legs):
+            for kind, at in zip(kinds, stand, strict=True):
+                rates[kind.name].append(leg(*at, kind, given.messages, given.workers))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=20_000, help="of a leg")
     parser.add_argument("--domains", type=int, default=5000)
-    parser.add_argument("--legs", type=int, default=2, help="of each turn of a kind")
+    parser.add_argument("--legs", type=int, default=2, help="of each kind in a turn")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kind", action="append", choices=("ten", "hosts", "one"), help="one of them; default: all")
@@ -96,13 +102,12 @@ def main() -> None:
     kinds = [known[name] for name in given.kind or known]
     rates: dict[str, list[float]] = {kind.name: [] for kind in kinds}
     for _ in range(given.turns):
-        for kind in kinds:
-            rates[kind.name] += rates_of(kind, given, given.data_dir)
-    usual = statistics.median(rates[kinds[0].name])
+        turn(kinds, given, rates)
     for name, found in rates.items():
         median = statistics.median(found)
+        share = statistics.median(rate / usual for rate, usual in zip(found, rates[kinds[0].name], strict=True))
         legs = ", ".join(f"{rate:,.0f}" for rate in found)
-        print(f"{name:<16}{median:>8,.0f} messages/s = {median / usual:.2f} of {kinds[0].name} ({legs})")
+        print(f"{name:<16}{median:>8,.0f} messages/s = {share:.2f} of {kinds[0].name} ({legs})")
 
 
 if __name__ == "__main__":
