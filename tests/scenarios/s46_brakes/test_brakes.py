@@ -37,8 +37,11 @@ class Cluster:
 
     def brake(self, **terms: Any) -> dict[str, Any]:
         usual = {"metric": "hard_bounce", "ratio": 0.05, "min": 10, "window": "10m", "action": "pause"}
+        before = len(self.call("GET", "/v1/brakes")["brakes"])
+        if before:  # a brake that was removed may be counted still, and be taken for the new one
+            until(lambda: self._watched() == [before, before], what=f"both workers know {before} brakes")
         found: dict[str, Any] = self.call("POST", "/v1/brakes", usual | terms, 201)
-        count = len(self.call("GET", "/v1/brakes")["brakes"])
+        count = before + 1
         until(lambda: self._watched() == [count, count], what=f"both workers know {count} brakes")
         return found
 
