@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mta.journal.decoding import Piece, own_entry
 from mta.journal.gathering import Gathering
+from mta.journal.sweep_rest import SweepRest
 from mta.model import process_metrics as told
 from mta.model.entries import is_link, order_of
 from mta.model.errors import HistoryError
@@ -27,7 +28,7 @@ _LARGE: Final = 5_000  # events
 _PAUSES: Final = 3.0  # times as long as that round took to write
 _LONGEST: Final = 3.0  # seconds of that
 _VERY_LARGE: Final = 20_000  # events of a round, which only a sweep makes: the pause behind it is the longest
-_ENOUGH: Final = 50_000  # events after which a round is written at once
+_ENOUGH: Final = 50_000  # events after which a round is written at once, unless it is behind a very large one
 _MOST: Final = 100_000  # events after which no more is gathered while one is written
 _TICK: Final = 1.0  # seconds between two rounds that only say up to when everything is in
 _LOOK_AGAIN: Final = 0.5  # seconds between two looks at positions that another journal has to move
@@ -55,6 +56,7 @@ class HistoryFeed:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "history")
         self._backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
+        self._rest = SweepRest(spool)
         self._task: Future[Any] | None = None
         self._done: Callable[[Any], None] = lambda result: None  # called when the task has ended well
         self._next_try = self._next_look = self._next_retry = 0.0
@@ -81,7 +83,7 @@ class HistoryFeed:
     def wants(self, start: Place, entries: Sequence[Sourced]) -> bool:
         """Whether it takes the batch that begins there now."""
         gathering = self._gathering
-        if gathering is None or self.at != start or gathering.round.events >= _MOST:
+        if gathering is None or self._rest.lasts or self.at != start or gathering.round.events >= _MOST:
             return False
         links = [(source, entry.id) for source, entry in entries if source and is_link(entry)]
         if not all(self._follows(*link) for link in links):
@@ -95,6 +97,7 @@ class HistoryFeed:
         gathering = self._gathering
         return (
             gathering is not None
+            and not self._rest.lasts
             and self.at != self._spool.end
             and gathering.round.events < _MOST
             and (self._blocked is None or self._clock() >= self._next_retry)
@@ -147,6 +150,7 @@ class HistoryFeed:
                 return
             self._finish(task)
         now = self._clock()
+        self._rest.look(now)
         if now < self._next_try:
             return
         if self._gathering is None:
@@ -206,7 +210,7 @@ class HistoryFeed:
         gathering = self._gathering
         assert gathering is not None
         events = gathering.round.events
-        due = events and (now >= self._since + self._pause or events >= _ENOUGH)
+        due = events and (now >= self._since + self._pause or (events >= _ENOUGH and self._pause < _LONGEST))
         if not due and (events or now < self._next_tick):
             if not events and now >= self._next_drop:
                 self._next_drop = now + _OLD_DAYS
@@ -284,6 +288,8 @@ class HistoryFeed:
         assert round_.place is not None
         self.kept = max(self.kept, round_.place)
         self.written += round_.events
+        if self.at == self._spool.end:
+            self._rest.begin_behind(round_, self._clock())
         if round_.hours and len(self._domains) < _MOST_DOMAINS:
             self._domains.append({key[2] for key in round_.hours if key[2]})
 

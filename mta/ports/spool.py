@@ -49,8 +49,8 @@ class Spool(Protocol):
         """Bytes of all segments."""
         ...
 
-    def is_full(self) -> bool:
-        """Its size has reached `journal.spool_max`."""
+    def is_full(self, part: float = 1.0) -> bool:
+        """Its size has reached `part` of `journal.spool_max`."""
         ...
 
     def append(self, entries: Sequence[Sourced]) -> Place:

@@ -63,8 +63,8 @@ class FileSpool:
     def size(self) -> int:
         return sum(self._sizes.values())
 
-    def is_full(self) -> bool:
-        return self.size >= self._limit
+    def is_full(self, part: float = 1.0) -> bool:
+        return self.size >= part * self._limit
 
     def last(self, source: str) -> str:
         return self._last.get(source, "0-0")

@@ -78,6 +78,13 @@ HISTORY = (
         _STORY + "[a_delivery_is_told_over_rounds_and_days]",
     ),
     Mutation(
+        "history: a rest ends before the spool is full",
+        "mta/journal/sweep_rest.py",
+        " or self._spool.is_full(_FULL)",
+        "",
+        "tests/unit/journal/test_sweep_rest.py::test_it_ends_where_a_quarter_of_the_spool_is_full",
+    ),
+    Mutation(
         "history: an entry counts once",
         "mta/journal/gathering.py",
         "        if order_of(entry.id) <= order_of(after):\n            return False\n",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import pytest
 
+from mta.journal import sweep_rest
 from mta.journal.fan_out import FanOut
 from mta.journal.history_feed import HistoryFeed
 from mta.model.entries import link_entry
@@ -16,7 +17,7 @@ from mta.ports.event_sinks import Item
 from mta.ports.history_writer import Position, PositionMoved, Round
 from mta.ports.spool import Place, Sourced
 from mta.spool_files.spool import FileSpool
-from tests.support.history_rounds import Lane, a_delivery, accepted
+from tests.support.history_rounds import Lane, a_delivery, accepted, later
 
 _decode = msgspec.msgpack.Decoder(Event).decode
 LIMIT, SEGMENT = 64 * 1024, 4 * 1024
@@ -166,6 +167,29 @@ def test_a_commit_whose_answer_was_lost_is_not_repeated(place: Rig, writer: Writ
     place.until(lambda: place.feed.failures == 1)
     place.append(mail(lane, "c"))
     place.until(lambda: names(writer) == ["a", "b", "c"])
+
+
+def test_history_rests_behind_a_sweep_and_has_everything_afterwards(
+    place: Rig, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_rest, "_SWEPT", 2)
+    monkeypatch.setattr(sweep_rest, "_IDLE", 100.0)
+    lane = Lane()
+    place.append(mail(lane, "first"))
+    place.until(lambda: place.feed.kept == place.spool.end)
+    came = [accepted(a_delivery(), f"{name}@a.test") for name in ("a", "b")]
+    place.append(lane.entry(*came), lane.entry(*(later(event, EventType.INTERCEPTED) for event in came)))
+    place.until(lambda: place.feed.kept == place.spool.end)
+    place.append(mail(lane, "c"))
+    began = place.now
+    place.until(lambda: place.now > began + 2)
+    assert (len(writer.told), place.fan_out.lag()) == (5, False)
+    place.until(lambda: names(writer)[-1] == "c")
+    assert place.now > began + 3
+    place.append(mail(lane, "d"))
+    place.until(lambda: names(writer)[-1] == "d")
+    place.until(lambda: place.feed.kept == place.spool.end)
+    assert writer.gaps == []
 
 
 def test_a_spool_that_history_alone_fills_lets_go_of_its_oldest_events_and_history_shows_a_gap(
