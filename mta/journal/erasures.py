@@ -13,6 +13,7 @@ from mta.ports.history_orders import Erasure, ErasureReport, HistoryEraser, Hist
 _log = logging.getLogger(__name__)
 
 OnThread = Callable[[Callable[[], Any]], "Future[Any]"]
+Mark = Callable[[], Callable[[], bool]]
 
 
 def pseudonym(erasure: Erasure) -> str:
@@ -22,7 +23,7 @@ def pseudonym(erasure: Erasure) -> str:
 
 
 class Erasures:
-    """One at a time, day by day, between the rounds of history."""
+    """One at a time, day by day, between the rounds of history, once it has what the spool held at the order."""
 
     def __init__(
         self,
@@ -31,15 +32,19 @@ class Erasures:
         files: Callable[[str], Sequence[str]],
         open_eraser: Callable[[], HistoryEraser] | None = None,
         on_thread: OnThread | None = None,
+        mark: Mark = lambda: lambda: True,
     ) -> None:
         """`files` names the logs that have an address, and blocks. `on_thread` runs a call on the thread that writes
-        history; without it and `open_eraser` this node writes none."""
+        history; without it and `open_eraser` this node writes none. `mark` marks the end of the spool: whether history
+        has everything before it."""
         self._orders = orders
         self._node = node
         self._files = files
         self._open_eraser = open_eraser
         self._eraser: HistoryEraser | None = None  # opened with the first erasure
         self._on_thread = on_thread
+        self._mark = mark
+        self._marks: dict[str, Callable[[], bool]] = {}
         self._done: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +52,11 @@ class Erasures:
         """Begin the next erasure that was ordered. Raises StoreError."""
         if self._task is None or self._task.done():
             for erasure in await self._orders.erasures():
-                if erasure.id not in self._done:
+                if erasure.id in self._done:
+                    continue
+                if erasure.id not in self._marks:
+                    self._marks[erasure.id] = self._mark()
+                if self._marks[erasure.id]():
                     self._task = asyncio.create_task(self._carry_out(erasure))
                     break
 
@@ -64,6 +73,7 @@ class Erasures:
             files = await asyncio.to_thread(self._files, erasure.address)
             await self._orders.report(erasure.id, ErasureReport(self._node, deliveries, events, tuple(files)))
             self._done.add(erasure.id)
+            del self._marks[erasure.id]
             _log.info("an address was erased from history: %d deliveries, %d events", deliveries, events)
         except (StoreError, HistoryError) as error:  # it is tried again with the next look
             _log.log(severity(error), "an erasure waits: %s", error)

@@ -167,6 +167,11 @@ class HistoryFeed:
         """On the thread that writes rounds."""
         return self._thread.submit(call)
 
+    def mark(self) -> Callable[[], bool]:
+        """Mark the end of the spool: whether history has everything before it."""
+        end = self._spool.end
+        return lambda: self.kept >= end
+
     def metrics(self) -> dict[str, float]:
         """Figures of `model.process_metrics`."""
         now = self._clock()

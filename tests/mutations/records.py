@@ -85,6 +85,13 @@ HISTORY = (
         "tests/unit/journal/test_sweep_rest.py::test_it_ends_where_a_quarter_of_the_spool_is_full",
     ),
     Mutation(
+        "history: an erasure waits for the spool",
+        "mta/journal/erasures.py",
+        "                if self._marks[erasure.id]():\n",
+        "                if self._marks[erasure.id]:\n",
+        "tests/unit/journal/test_erasures.py::test_it_waits_until_history_has_what_the_spool_held_at_the_order",
+    ),
+    Mutation(
         "history: an entry counts once",
         "mta/journal/gathering.py",
         "        if order_of(entry.id) <= order_of(after):\n            return False\n",

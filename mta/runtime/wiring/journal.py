@@ -58,7 +58,7 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
         settings.node.name,
         lambda address: files_with(settings.journal.log_path, address),
         None if history is None else lambda: open_eraser(settings),
-        None if history is None else history.between_rounds,
+        *(() if history is None else (history.between_rounds, history.mark)),
     )
 
     def folding(lanes: Callable[[], Sequence[int]]) -> Folding:
