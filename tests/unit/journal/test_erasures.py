@@ -50,12 +50,18 @@ async def test_it_waits_until_history_has_what_the_spool_held_at_the_order() -> 
         return lambda: written >= marked
 
     orders = Orders(Erasure("e1", "anna@a.test", "salt", 1))
-    erasures = Erasures(orders, "n1", lambda address: (), Eraser, at_once, mark)  # type: ignore[arg-type]
+    opened: list[Eraser] = []
+
+    def open_eraser() -> Eraser:
+        opened.append(Eraser())
+        return opened[0]
+
+    erasures = Erasures(orders, "n1", lambda address: (), open_eraser, at_once, mark)  # type: ignore[arg-type]
     await erasures.look()
     written, end = 14, 99  # what comes later does not hold it up
     await erasures.look()
-    await asyncio.sleep(0)
-    assert orders.reports == {}
+    await asyncio.sleep(0)  # an erasure that was begun has opened it by now
+    assert opened == []
     written = 15
     await erasures.look()
     await eventually(lambda: "e1" in orders.reports)
