@@ -129,7 +129,7 @@ class Connector:
         self._unused[domain, route] = now + _UNUSED_FOR, found, policy
         if isinstance(found, Trouble) or policy is not None:
             return
-        if len(self._known) >= _MOST_KNOWN:
+        if max(len(self._known), len(self._alike)) >= _MOST_KNOWN:  # answers that change leave objects behind
             self._known.clear()
             self._alike.clear()
         alike = Targets(tuple(found.in_order), tuple(found.first))

@@ -35,8 +35,8 @@ class Erasures:
         mark: Mark = lambda: lambda: True,
     ) -> None:
         """`files` names the logs that have an address, and blocks. `on_thread` runs a call on the thread that writes
-        history; without it and `open_eraser` this node writes none. `mark` marks the end of the spool: whether history
-        has everything before it."""
+        history; without it and `open_eraser` this node writes none. `mark` notes where the spool ends; what it returns
+        says whether history has everything before that."""
         self._orders = orders
         self._node = node
         self._files = files

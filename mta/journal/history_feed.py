@@ -168,7 +168,7 @@ class HistoryFeed:
         return self._thread.submit(call)
 
     def mark(self) -> Callable[[], bool]:
-        """Mark the end of the spool: whether history has everything before it."""
+        """Note where the spool ends now; what is returned says whether history has everything before that."""
         end = self._spool.end
         return lambda: self.kept >= end
 

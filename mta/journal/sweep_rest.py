@@ -1,5 +1,5 @@
-"""The rest of history while a sweep runs on busy processors: what history would take of them ends more deliveries, and
-the spool keeps the events until then."""
+"""The rest of history while a sweep runs on busy processors: the sweep gets the processor time, and the spool keeps the
+events meanwhile."""
 
 from collections.abc import Callable
 from math import inf
@@ -30,6 +30,11 @@ _SLOWEST: Final = 1_000_000  # bytes a second: 4,000 deliveries, of a sweep that
 _FULL: Final = 0.25  # the part of the spool that may be full
 
 
+def _swept(written: Round) -> int:
+    """Events of work on waiting mail; the type of an event ends the key of its count."""
+    return sum(many for key, many in written.hours.items() if key[-1] in _KINDS)
+
+
 class SweepRest:
     """Begins behind a round, and ends when the spool grows slowly again."""
 
@@ -54,8 +59,7 @@ class SweepRest:
         passed, idle = now - self._wrote_at, self._idle()
         is_busy = idle - self._idle_then < _IDLE * passed
         self._wrote_at, self._idle_then = now, idle
-        swept = sum(many for (*_, kind), many in written.hours.items() if kind in _KINDS)
-        if is_busy and swept >= _SWEPT:
+        if is_busy and written.events >= _SWEPT and _swept(written) >= _SWEPT:
             self._until, self._looked_at = now + _LONGEST, now
             self._size, self._best, self._slow_looks = self._spool.size, 0.0, 0
 

@@ -24,6 +24,7 @@ class FakeSpool:
 
 def round_of(kind: EventType, events: int) -> Round:
     made = Round("s1")
+    made.events = events
     half = events // 2
     made.hours = {(1, "p", "a.test", "", "", kind): half, (1, "p", "b.test", "", "", kind): events - half}
     return made
